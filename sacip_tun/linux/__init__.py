@@ -1,0 +1,1 @@
+"""TOUCHES: the only room with system calls: TUN, UDP sockets, rtnetlink, addresses and routes."""

@@ -1,0 +1,60 @@
+"""Errors, local and remote.
+
+ProtocolError
+├── LocalError   the caller broke a rule of this room: a bug or a bad argument
+└── RemoteError  the other side, or somebody between, sent bytes that are wrong
+
+`RemoteError` carries the `Drop` reason under which the datagram is counted. It never leaves the
+protocol room: the front desk (tunnel.py) turns it into a count.
+"""
+
+from enum import Enum
+
+
+class Drop(Enum):
+    """Why a datagram or an inner packet was dropped; every drop has exactly one reason."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_TYPE = "unknown message type"
+    BAD_MAC1 = "first MAC wrong"
+    UNDER_LOAD = "under load, cookie sent"
+    RATE_LIMITED = "handshake rate limit"
+    UNKNOWN_PEER = "unknown peer"
+    UNKNOWN_INDEX = "unknown receiver index"
+    BAD_HANDSHAKE = "handshake did not authenticate"
+    REPLAYED_HANDSHAKE = "handshake timestamp not newer"
+    BAD_COOKIE = "cookie reply did not authenticate"
+    BAD_TAG = "packet did not authenticate"
+    REPLAYED = "counter seen or too old"
+    EXPIRED_SESSION = "session past its limit"
+    BAD_INNER = "inner packet malformed"
+    FORBIDDEN_SOURCE = "inner source not allowed for this peer"
+    NO_PEER = "no peer for this destination"
+    NO_ENDPOINT = "peer has no known endpoint"
+    STAGED_OVERFLOW = "waiting for a handshake, queue full"
+    GAVE_UP = "handshake gave up"
+    SEND_FAILED = "the kernel refused the datagram"
+    UNVALIDATED_PATH = "byte budget of an unvalidated path spent"
+    BAD_FRAME = "SACIP frame malformed"
+    STALE_MOVE = "move number not newer"
+    STRANGE_ENDPOINT = "address that can never be an endpoint"
+    TOO_BIG = "inner packet larger than the tunnel's MTU"
+
+
+class ProtocolError(Exception):
+    """Root of this room's errors."""
+
+
+class LocalError(ProtocolError):
+    """The caller broke a rule."""
+
+
+class RemoteError(ProtocolError):
+    """The bytes that came in are wrong.
+
+    `reason` says how they are counted.
+    """
+
+    def __init__(self, reason: Drop) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
