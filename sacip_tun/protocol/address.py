@@ -124,6 +124,11 @@ class AddressPair:
             return self.of(endpoint)
         return self.added(endpoint).switched()
 
+    def replaced(self, endpoint: Endpoint) -> Self:
+        """Return the pair with `endpoint` in the active slot: the same address, seen better."""
+        slots = (endpoint, self.idle) if self.index == 0 else (self.idle, endpoint)
+        return replace(self, slots=slots)
+
     def forgotten(self) -> Self:
         """Return the pair with an empty idle slot."""
         slots = (self.active, None) if self.index == 0 else (None, self.active)

@@ -23,6 +23,7 @@ class Drop(Enum):
     UNKNOWN_INDEX = "unknown receiver index"
     BAD_HANDSHAKE = "handshake did not authenticate"
     REPLAYED_HANDSHAKE = "handshake timestamp not newer"
+    DOWNGRADE = "a strict peer came back without SACIP"
     BAD_COOKIE = "cookie reply did not authenticate"
     BAD_TAG = "packet did not authenticate"
     REPLAYED = "counter seen or too old"

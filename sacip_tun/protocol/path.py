@@ -1,0 +1,84 @@
+"""One outer path to a peer: where from, where to, its round trip time, what it may carry."""
+
+from sacip_tun.protocol.address import AddressPair, Endpoint
+
+# Without a sample a round trip is assumed to take this long, in seconds (RFC 6298 2.1).
+INITIAL_RTT = 1.0
+# Weight of a new sample (RFC 6298 2.3).
+RTT_GAIN = 0.125
+# An address that was not proven may be sent three times what came from it (RFC 9000 8.1).
+AMPLIFICATION_LIMIT = 3
+# Credit in bytes for an unproven address that an authenticated peer moved to: a full TCP window of
+# a moderate flow, so that a move through a NAT does not stall while the challenge is under way.
+MAX_CREDIT = 64 * 1024
+# How long a peer may take to answer a challenge: max(3 RTT, 1 s) (RFC 9853 T; RFC 9000 8.2.4).
+MIN_VALIDATION_TIME = 1.0
+
+
+class Path:
+    """Both address pairs, the round trip time and the byte budget of an unproven remote address.
+
+    `local` and `remote` are replaced whole, in one assignment. `generation` counts flips of either
+    pair, so that an answer to an older question is recognised.
+    """
+
+    __slots__ = ("_budget", "_local", "_remote", "generation", "observed", "rtt")
+
+    def __init__(self, remote: Endpoint | None) -> None:
+        self._local = AddressPair()
+        self._remote = AddressPair.of(remote)
+        self._budget: int | None = None
+        self.generation = 0
+        self.rtt: float | None = None
+        self.observed: Endpoint | None = None
+
+    @property
+    def local(self) -> AddressPair:
+        """Our two addresses (deck: sac_rcv_saddr[2], sac_rcv_saddr_act)."""
+        return self._local
+
+    @local.setter
+    def local(self, pair: AddressPair) -> None:
+        self.generation += pair.active != self._local.active
+        self._local = pair
+
+    @property
+    def remote(self) -> AddressPair:
+        """The peer's two addresses (deck: sac_daddr[2], sac_daddr_act)."""
+        return self._remote
+
+    @remote.setter
+    def remote(self, pair: AddressPair) -> None:
+        self.generation += pair.active != self._remote.active
+        self._remote = pair
+
+    def sampled(self, seconds: float) -> None:
+        """Take a measured round trip into the smoothed time."""
+        seconds = max(seconds, 0.0)
+        self.rtt = seconds if self.rtt is None else self.rtt + RTT_GAIN * (seconds - self.rtt)
+
+    def round_trips(self, count: float, at_least: float) -> float:
+        """Return the time of `count` round trips, no less than `at_least` seconds."""
+        return max(at_least, count * (INITIAL_RTT if self.rtt is None else self.rtt))
+
+    def limit(self, credit: int) -> None:
+        """Start a byte budget: the active remote address is not proven."""
+        self._budget = min(credit, MAX_CREDIT)
+
+    def lift_limit(self) -> None:
+        """End the byte budget: the address is proven, or given up."""
+        self._budget = None
+
+    def received(self, length: int) -> None:
+        """Account bytes that came from the active remote address."""
+        if self._budget is not None:
+            self._budget += AMPLIFICATION_LIMIT * length
+
+    def may_carry(self, length: int) -> bool:
+        """Spend `length` bytes of the budget; False where it does not suffice."""
+        if self._budget is None:
+            return True
+        if length > self._budget:
+            return False
+        self._budget -= length
+        return True

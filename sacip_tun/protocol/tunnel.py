@@ -1,0 +1,326 @@
+"""The front desk: finds the peer for what comes in, and merges the drains and timers of all peers.
+
+The verbs are `receive`, `opened`, `addresses_changed` and `handle_timer`; then drain
+`datagrams_to_send`, `next_event` and `next_timer`. Calling any of them early or twice is harmless.
+Hostile bytes never raise: they are counted in `drops`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from sacip_tun.protocol import messages
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.context import Context, Datagram
+from sacip_tun.protocol.cookie import CookieChecker
+from sacip_tun.protocol.errors import Drop, LocalError, RemoteError
+from sacip_tun.protocol.events import Event, FrameReceived
+from sacip_tun.protocol.exchange import Arrival
+from sacip_tun.protocol.facts import LocalFacts
+from sacip_tun.protocol.frames import FRAME_TYPE, Frame, code_name
+from sacip_tun.protocol.handshake import OpenedInitiation, open_initiation, respond
+from sacip_tun.protocol.keys import StaticIdentity
+from sacip_tun.protocol.peer import Peer, PeerSettings
+from sacip_tun.protocol.ratelimit import LoadMeter, RateLimit
+from sacip_tun.protocol.routing import AllowedIPs
+from sacip_tun.protocol.session import Session
+from sacip_tun.protocol.tai64n import speaks_sacip
+
+Network = IPv4Network | IPv6Network
+
+# Initiations taken from one peer, in seconds apart (kernel WireGuard: INITIATIONS_PER_SECOND 50).
+MIN_INITIATION_INTERVAL = 1 / 50
+
+
+class Tunnel:
+    """All peers of one interface.
+
+    `entropy(n)` returns n random bytes; `unix_ns()` is the wall clock, used for TAI64N alone.
+    """
+
+    def __init__(
+        self,
+        identity: StaticIdentity,
+        *,
+        entropy: Callable[[int], bytes],
+        unix_ns: Callable[[], int],
+    ) -> None:
+        association = int.from_bytes(entropy(8), "big")
+        self._context = Context(identity, entropy, unix_ns, association)
+        self._checker = CookieChecker(identity.public, entropy=entropy)
+        self._limiter = RateLimit()
+        self._load = LoadMeter()
+        self._allowed_ips: AllowedIPs[Peer] = AllowedIPs()
+        self._initiation_times: dict[bytes, float] = {}
+        self._handlers = {
+            messages.INITIATION: self._initiation,
+            messages.RESPONSE: self._response,
+            messages.COOKIE_REPLY: self._cookie_reply,
+        }
+        self.peers: dict[bytes, Peer] = {}
+
+    @property
+    def public_key(self) -> bytes:
+        """Our public key, 32 bytes."""
+        return self._context.identity.public
+
+    @property
+    def drops(self) -> Counter[Drop]:
+        """How often what was dropped for which reason."""
+        return self._context.drops
+
+    @property
+    def keyring(self) -> Mapping[int, ChaCha20Poly1305]:
+        """Receiver index to the cipher that opens messages with it; a live view."""
+        return self._context.keyring
+
+    # Peers
+
+    def add_peer(
+        self, settings: PeerSettings, allowed_ips: Iterable[Network], *, now: float
+    ) -> Peer:
+        """Add a peer. Raises LocalError where it is there already or has our own key."""
+        if settings.public_key in self.peers:
+            raise LocalError("duplicate peer: this public key is configured already")
+        if settings.public_key == self.public_key:
+            raise LocalError("a peer has this interface's own public key")
+        peer = Peer(settings, self._context)
+        self.peers[peer.key] = peer
+        for network in allowed_ips:
+            self._allowed_ips.insert(network, peer)
+        if settings.keepalive:
+            peer.send_keepalive(now=now)
+        return peer
+
+    def remove_peer(self, key: bytes) -> None:
+        """Remove a peer with its keys, timers and routes. Raises LocalError where it is unknown."""
+        peer = self.peers.pop(key, None)
+        if peer is None:
+            raise LocalError("no such peer")
+        self._allowed_ips.remove_value(peer)
+        self._context.timers.forget(key)
+        peer.erase()
+
+    def networks_of(self, peer: Peer) -> list[Network]:
+        """Return the allowed IPs of a peer."""
+        return self._allowed_ips.networks_of(peer)
+
+    def route(self, address: bytes) -> Peer | None:
+        """Return the peer for an inner address of 4 or 16 bytes (cryptokey routing, paper 2)."""
+        return self._allowed_ips.lookup(address)
+
+    # What comes in
+
+    def receive(self, datagram: bytes, local: Endpoint, remote: Endpoint, *, now: float) -> None:
+        """Take a handshake message or a cookie reply; data messages go to `opened`."""
+        try:
+            handler = self._handlers.get(messages.message_type(datagram), _unknown)
+            handler(datagram, local, remote, now)
+        except RemoteError as error:
+            self.drops[error.reason] += 1
+
+    def opened(
+        self,
+        receiver: int,
+        counters: Sequence[int],
+        packets: Sequence[memoryview],
+        length: int,
+        local: Endpoint,
+        remote: Endpoint,
+        *,
+        now: float,
+    ) -> tuple[Peer | None, list[memoryview]]:
+        """Take a run of data messages that authenticated under one receiver index.
+
+        `counters` and `packets` (padded plaintexts) go in pairs, in order of arrival; `length` is
+        their UDP payload in bytes. Returns the peer and the inner packets to deliver, of which the
+        caller checks the source against `route`. Replays are dropped here, frames answered here.
+        """
+        session = self._context.sessions.get(receiver)
+        peer = self.peers.get(self._context.owners.get(receiver, b""))
+        if session is None or peer is None or not session.may_receive(now=now):
+            self.drops[Drop.EXPIRED_SESSION] += len(packets)
+            return None, []
+        fresh = session.window.accept_batch(counters)
+        accepted = [
+            pair
+            for pair, new in zip(zip(counters, packets, strict=True), fresh, strict=True)
+            if new
+        ]
+        self.drops[Drop.REPLAYED] += len(packets) - len(accepted)
+        if not accepted:
+            return peer, []
+        return peer, self._accepted(peer, session, accepted, length, local, remote, now)
+
+    def _accepted(
+        self,
+        peer: Peer,
+        session: Session,
+        accepted: list[tuple[int, memoryview]],
+        length: int,
+        local: Endpoint,
+        remote: Endpoint,
+        now: float,
+    ) -> list[memoryview]:
+        confirmed = peer.confirm(session)
+        peer.authenticated_received(length, now=now)
+        if remote == peer.path.remote.active:
+            peer.path.received(length)
+        inner = [packet for _, packet in accepted if packet and packet[0] != FRAME_TYPE]
+        frames = [pair for pair in accepted if pair[1] and pair[1][0] == FRAME_TYPE]
+        roaming = [counter for counter, packet in accepted if not packet or packet[0] != FRAME_TYPE]
+        if roaming:
+            peer.heard(session, max(roaming), local, remote, now=now)
+        if confirmed:
+            peer.session_ready(session, marked=speaks_sacip(peer.greatest_timestamp), now=now)
+        if inner:
+            peer.data_received(now=now)
+        peer.keep_fresh_on_receive(session, now=now)
+        for counter, packet in frames:
+            self._frame(peer, session, counter, bytes(packet), local, remote, now)
+        return inner
+
+    def _frame(
+        self,
+        peer: Peer,
+        session: Session,
+        counter: int,
+        data: bytes,
+        local: Endpoint,
+        remote: Endpoint,
+        now: float,
+    ) -> None:
+        if not peer.settings.sacip:
+            return
+        try:
+            frame = Frame.parse(data)
+            received = FrameReceived(peer.key, code_name(frame.code), frame.number, local, remote)
+            peer.emit(received)
+            newest = peer.is_newest(session, counter, remote)
+            peer.exchange.receive(frame, Arrival(local, remote, newest, session.created, now))
+        except RemoteError as error:
+            self.drops[error.reason] += 1
+
+    def _initiation(self, datagram: bytes, local: Endpoint, remote: Endpoint, now: float) -> None:
+        initiation = messages.Initiation.parse(datagram)
+        self._admit(datagram, local, remote, now)
+        opened = open_initiation(self._context.identity, initiation)
+        peer = self.peers.get(opened.peer_public)
+        if peer is None:
+            raise RemoteError(Drop.UNKNOWN_PEER)
+        self._check_timestamp(peer, opened, now)
+        self._respond(peer, opened, local, remote, now)
+
+    def _admit(self, datagram: bytes, local: Endpoint, remote: Endpoint, now: float) -> None:
+        """Let a message pass to the costly part: mac1 always; mac2 and a rate under load."""
+        if not self._checker.mac1_ok(datagram):
+            raise RemoteError(Drop.BAD_MAC1)
+        self._load.count(now=now)
+        if not self._load.under_load(now=now):
+            return
+        if not self._checker.mac2_ok(datagram, remote, now=now):
+            nonce = self._context.entropy(24)
+            reply = self._checker.reply(datagram, remote, nonce=nonce, now=now)
+            self._context.outbox.append(Datagram(reply.encode(), local, remote))
+            raise RemoteError(Drop.UNDER_LOAD)
+        if not self._limiter.allow(remote.host, now=now):
+            raise RemoteError(Drop.RATE_LIMITED)
+
+    def _check_timestamp(self, peer: Peer, opened: OpenedInitiation, now: float) -> None:
+        last = self._initiation_times.get(peer.key)
+        if opened.timestamp <= peer.greatest_timestamp:
+            raise RemoteError(Drop.REPLAYED_HANDSHAKE)
+        if last is not None and now - last < MIN_INITIATION_INTERVAL:
+            raise RemoteError(Drop.RATE_LIMITED)
+        if peer.must_speak_sacip and not speaks_sacip(opened.timestamp):
+            raise RemoteError(Drop.DOWNGRADE)
+        self._initiation_times[peer.key] = now
+        peer.greatest_timestamp = opened.timestamp
+
+    def _respond(
+        self,
+        peer: Peer,
+        opened: OpenedInitiation,
+        local: Endpoint,
+        remote: Endpoint,
+        now: float,
+    ) -> None:
+        index = self._context.claim_index(peer.key, None)
+        response, keys = respond(
+            opened,
+            peer.settings.preshared_key,
+            index=index,
+            ephemeral=self._context.entropy(32),
+        )
+        peer.adopt(Session(keys, now=now))
+        if peer.path.remote.active is None:
+            peer.path.remote = peer.path.remote.of(remote)
+            peer.exchange.local_move.contacted_at(local)
+        peer.send_handshake(peer.cookies.seal(response.encode(), now=now), local, remote, now=now)
+
+    def _response(self, datagram: bytes, local: Endpoint, remote: Endpoint, now: float) -> None:
+        response = messages.Response.parse(datagram)
+        self._admit(datagram, local, remote, now)
+        peer = self.peers.get(self._context.owners.get(response.receiver, b""))
+        if peer is None:
+            raise RemoteError(Drop.UNKNOWN_INDEX)
+        keys = peer.handshake.consume_response(
+            self._context.identity, peer.settings.preshared_key, response
+        )
+        session = Session(keys, now=now)
+        peer.adopt(session)
+        peer.authenticated_received(len(datagram), now=now)
+        peer.contacted(local, remote, now=now)
+        peer.session_ready(session, marked=peer.speaks_sacip, now=now)
+
+    def _cookie_reply(
+        self, datagram: bytes, _local: Endpoint, _remote: Endpoint, now: float
+    ) -> None:
+        reply = messages.CookieReply.parse(datagram)
+        peer = self.peers.get(self._context.owners.get(reply.receiver, b""))
+        if peer is None:
+            raise RemoteError(Drop.UNKNOWN_INDEX)
+        peer.cookies.consume(reply, now=now)
+
+    # What else happens
+
+    def addresses_changed(self, facts: LocalFacts, *, now: float) -> None:
+        """Take a new state of this host's addresses."""
+        for key, sources in facts.sources.items():
+            peer = self.peers.get(key)
+            if peer is not None:
+                peer.exchange.local_move.addresses_changed(
+                    sources, facts.present, facts.reasons, now=now
+                )
+
+    def handle_timer(self, *, now: float) -> None:
+        """Do everything whose time has come."""
+        while (expired := self._context.timers.pop_expired(now)) is not None:
+            key, timer = expired
+            self.peers[key].handle_timer(timer, now=now)
+
+    # The drains
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """Return what is to be sent, in order, and keep nothing."""
+        outbox = self._context.outbox
+        if not outbox:
+            return []
+        datagrams = outbox[:]
+        outbox.clear()
+        return datagrams
+
+    def next_event(self) -> Event | None:
+        """Return the oldest event not yet returned."""
+        events = self._context.events
+        return events.popleft() if events else None
+
+    def next_timer(self) -> float | None:
+        """Return when `handle_timer` has something to do, None for never."""
+        return self._context.timers.next()
+
+
+def _unknown(_datagram: bytes, _local: Endpoint, _remote: Endpoint, _now: float) -> None:
+    raise RemoteError(Drop.UNKNOWN_TYPE)

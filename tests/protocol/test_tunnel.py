@@ -1,0 +1,190 @@
+"""Two tunnels and a network in memory: the WireGuard transport as users see it."""
+
+import pytest
+from simulation import connected, pair
+
+from sacip_tun.protocol.errors import Drop, LocalError
+from sacip_tun.protocol.events import HandshakeCompleted, HandshakeGaveUp
+from sacip_tun.protocol.peer import PeerSettings
+
+
+def test_the_first_packet_waits_for_the_handshake_and_arrives() -> None:
+    world, a, b = pair()
+    a.send("10.9.0.2", b"first")
+    assert b.delivered == []
+    world.run(0.1)
+    assert b.delivered[0][20:25] == b"first"
+
+
+@pytest.mark.parametrize("psk", [bytes(32), b"\x07" * 32])
+def test_both_directions_carry(psk: bytes) -> None:
+    world, a, b = connected(psk=psk)
+    for number in range(50):
+        a.send("10.9.0.2", b"%d" % number)
+        b.send("10.9.0.1", b"%d" % number)
+    world.run(0.1)
+    assert len(a.delivered) == len(b.delivered) == 51
+
+
+def test_different_preshared_keys_never_agree() -> None:
+    world, a, b = pair()
+    world.hosts.clear()
+    world, a, b = pair(psk=b"\1" * 32)
+    object.__setattr__(b.peer.settings, "preshared_key", b"\2" * 32)
+    a.send("10.9.0.2")
+    world.run(3)
+    assert b.delivered == []
+    assert a.tunnel.drops[Drop.BAD_HANDSHAKE] >= 1
+
+
+def test_an_unanswered_initiation_is_repeated_and_given_up_after_ninety_seconds() -> None:
+    world, a, _ = pair()
+    world.tap = lambda *_: []
+    a.send("10.9.0.2")
+    world.run(80)
+    assert not a.of(HandshakeGaveUp)
+    tries = len(world.sent)
+    assert 14 <= tries <= 17
+    world.run(40)
+    assert [event.dropped for event in a.of(HandshakeGaveUp)] == [1]
+    assert a.tunnel.drops[Drop.GAVE_UP] == 1
+
+
+def test_the_initiator_rekeys_at_120_seconds_and_loses_nothing() -> None:
+    world, a, b = connected()
+    for _ in range(400):
+        a.send("10.9.0.2")
+        b.send("10.9.0.1")
+        world.run(1)
+    assert len(b.delivered) == 401
+    assert len(a.delivered) == 401
+    assert 3 <= len(a.of(HandshakeCompleted)) <= 5
+
+
+def test_a_session_that_only_receives_is_renewed_at_165_seconds() -> None:
+    world, a, b = connected()
+    for _ in range(170):
+        b.send("10.9.0.1")
+        world.run(1)
+    assert len(a.of(HandshakeCompleted)) == 2
+    assert len(a.delivered) == 171
+
+
+def test_keys_are_erased_after_540_seconds_of_nothing() -> None:
+    world, a, b = connected()
+    world.run(539)
+    assert a.tunnel.keyring
+    world.run(5)
+    assert not a.tunnel.keyring
+    assert not b.tunnel.keyring
+
+
+def test_a_receiver_that_says_nothing_sends_one_passive_keepalive() -> None:
+    world, a, b = connected()
+    world.run(30)
+    before = len(world.sent)
+    a.send("10.9.0.2")
+    world.run(60)
+    keepalives = [entry for entry in world.sent[before:] if len(entry[3]) == 32]
+    assert len(keepalives) == 1
+    assert str(keepalives[0][1].host) == "192.168.1.101"
+
+
+def test_data_without_any_answer_starts_a_handshake_after_15_seconds() -> None:
+    world, a, _ = connected()
+    world.run(30)
+    world.tap = lambda *_: []
+    a.send("10.9.0.2")
+    before = len(world.sent)
+    world.run(14.9)
+    assert not [entry for entry in world.sent[before:] if len(entry[3]) == 148]
+    world.run(1)
+    assert len([entry for entry in world.sent[before:] if len(entry[3]) == 148]) == 1
+
+
+def test_persistent_keepalive_comes_when_idle() -> None:
+    world, _, _ = connected(keepalive=25)
+    world.run(1)
+    before = len(world.sent)
+    world.run(100)
+    keepalives = [entry for entry in world.sent[before:] if len(entry[3]) == 32]
+    assert len(keepalives) == 4
+
+
+def test_a_replayed_datagram_is_delivered_once() -> None:
+    world, a, b = connected()
+    world.tap = lambda source, destination, _data: [(source, destination)] * 3
+    a.send("10.9.0.2", b"once")
+    world.run(0.1)
+    assert len(b.delivered) == 2
+    assert b.tunnel.drops[Drop.REPLAYED] >= 2
+
+
+def test_staged_packets_are_bounded_and_the_oldest_go_first() -> None:
+    world, a, b = pair()
+    for number in range(200):
+        a.send("10.9.0.2", b"%03d" % number)
+    world.run(0.1)
+    assert [packet[20:23] for packet in b.delivered] == [b"%03d" % n for n in range(72, 200)]
+    assert a.tunnel.drops[Drop.STAGED_OVERFLOW] == 72
+
+
+def test_both_ends_may_initiate_at_once() -> None:
+    world, a, b = pair()
+    b.peer.path.remote = b.peer.path.remote.of(a.peer.path.local.active)
+    a.send("10.9.0.2")
+    b.send("10.9.0.1")
+    world.run(1)
+    for _ in range(5):
+        a.send("10.9.0.2")
+        b.send("10.9.0.1")
+        world.run(0.2)
+    assert len(a.delivered) == len(b.delivered) == 6
+
+
+def test_hostile_bytes_of_every_length_and_type_are_counted_and_answered_by_nothing() -> None:
+    world, a, b = connected()
+    before = len(world.sent)
+    source = a.peer.path.local.active
+    local = b.peer.path.local.active
+    for length in range(0, 300):
+        for kind in range(6):
+            b.tunnel.receive(
+                (bytes([kind, 0, 0, 0]) + b"\xff" * 300)[:length], local, source, now=world.now
+            )
+    world.settle(b)
+    assert len(world.sent) == before
+    assert sum(b.tunnel.drops.values()) == 1800
+
+
+def test_duplicate_peer_and_own_key_are_refused() -> None:
+    _, a, b = pair()
+    with pytest.raises(LocalError, match="duplicate"):
+        a.tunnel.add_peer(PeerSettings(b.tunnel.public_key), [], now=0)
+    with pytest.raises(LocalError, match="own public key"):
+        a.tunnel.add_peer(PeerSettings(a.tunnel.public_key), [], now=0)
+
+
+def test_a_removed_peer_leaves_nothing() -> None:
+    world, a, b = connected()
+    b.tunnel.remove_peer(b.peer.key)
+    assert not b.tunnel.keyring
+    assert b.tunnel.next_timer() is None
+    a.send("10.9.0.2")
+    world.run(1)
+    assert len(b.delivered) == 1
+
+
+def test_a_spurious_timer_call_does_nothing() -> None:
+    world, a, _ = connected()
+    before = len(world.sent)
+    a.tunnel.handle_timer(now=world.now)
+    a.tunnel.handle_timer(now=world.now)
+    world.settle(a)
+    assert len(world.sent) == before
+
+
+def test_a_seeded_world_replays_byte_for_byte() -> None:
+    first, second = (connected(seed=7)[0].sent for _ in range(2))
+    assert first == second
+    assert connected(seed=8)[0].sent != first

@@ -1,0 +1,231 @@
+"""Two tunnels in memory with a network between them: the main bench for the protocol room.
+
+Time is a number that `run` advances; a roam is one line, `host.move_to("192.0.2.7")`.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from itertools import count
+
+from sacip_tun.protocol import messages
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.errors import RemoteError
+from sacip_tun.protocol.events import Event, SessionReady
+from sacip_tun.protocol.facts import LocalFacts, Source
+from sacip_tun.protocol.frames import Reason
+from sacip_tun.protocol.keys import StaticIdentity
+from sacip_tun.protocol.peer import Peer, PeerSettings
+from sacip_tun.protocol.tunnel import Tunnel
+
+EPOCH_NS = 1_700_000_000 * 10**9
+PORT = 51820
+
+
+def endpoint(host: str, port: int = PORT) -> Endpoint:
+    return Endpoint(ip_address(host), port)
+
+
+def inner(source: str, destination: str, payload: bytes = b"hello") -> bytes:
+    """A minimal IPv4 packet of protocol 253 (for experiments, RFC 3692)."""
+    header = bytearray(20)
+    header[0] = 0x45
+    header[2:4] = (20 + len(payload)).to_bytes(2, "big")
+    header[8:10] = bytes([64, 253])
+    header[12:16] = ip_address(source).packed
+    header[16:20] = ip_address(destination).packed
+    return bytes(header) + payload
+
+
+@dataclass
+class Host:
+    """One tunnel, the addresses that it has, and what it was given to deliver."""
+
+    name: str
+    tunnel: Tunnel
+    inner_address: str
+    addresses: list[str]
+    world: "World"
+    events: list[Event] = field(default_factory=list)
+    delivered: list[bytes] = field(default_factory=list)
+
+    @property
+    def peer(self) -> Peer:
+        return next(iter(self.tunnel.peers.values()))
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def send(self, destination: str, payload: bytes = b"hello") -> None:
+        self._send(inner(self.inner_address, destination, payload))
+        self.world.settle(self)
+
+    def _send(self, packet: bytes) -> None:
+        now = self.world.now
+        peer = self.tunnel.route(packet[16:20])
+        assert peer is not None
+        grant = peer.grant(1, len(packet), now=now)
+        if grant is None:
+            peer.stage(packet, now=now)
+            return
+        session = grant.session
+        header = messages.DATA_FORMAT.pack(messages.DATA, session.remote_index, grant.first_counter)
+        padded = packet.ljust(messages.padded_length(len(packet)), b"\0")
+        sealed = header + session.sender.encrypt(bytes(4) + header[8:], padded, None)
+        self.world.carry(self, sealed, grant.local, grant.remote)
+
+    def flush(self, peer: Peer) -> None:
+        for packet in peer.take_staged():
+            self._send(packet)
+
+    def take(self, datagram: bytes, local: Endpoint, remote: Endpoint) -> None:
+        now = self.world.now
+        try:
+            kind = messages.message_type(datagram)
+            receiver = messages.data_receiver(datagram) if kind == messages.DATA else None
+        except RemoteError:
+            receiver = None
+        if receiver is None:
+            self.tunnel.receive(datagram, local, remote, now=now)
+        elif receiver in self.tunnel.keyring:
+            nonce = bytes(4) + datagram[8:16]
+            plain = self.tunnel.keyring[receiver].decrypt(nonce, datagram[16:], None)
+            counter = messages.data_counter(datagram)
+            _, packets = self.tunnel.opened(
+                receiver, [counter], [memoryview(plain)], len(datagram), local, remote, now=now
+            )
+            self.delivered += [bytes(packet) for packet in packets]
+        self.world.settle(self)
+
+    def facts(self, *sources: str, reason: Reason = Reason.ADDRESS_REMOVED) -> None:
+        """Tell the tunnel that these addresses lead to its peers, best first."""
+        usable = tuple(
+            Source(endpoint(host), 2, preferred=position == 0)
+            for position, host in enumerate(sources)
+        )
+        gone = {ip_address(host): reason for host in self.addresses if host not in sources}
+        self.addresses = list(sources)
+        facts = LocalFacts(
+            dict.fromkeys(self.tunnel.peers, usable),
+            frozenset(ip_address(host) for host in sources),
+            gone,
+        )
+        self.tunnel.addresses_changed(facts, now=self.world.now)
+        self.world.settle(self)
+
+    def move_to(self, host: str) -> None:
+        """Break before make."""
+        self.facts(host)
+
+
+class World:
+    """Carries datagrams between hosts with a latency in seconds; `tap` sees, changes or drops."""
+
+    def __init__(self, latency: float = 0.010, seed: int = 1) -> None:
+        self.now = 1000.0
+        self.latency = latency
+        self.hosts: list[Host] = []
+        self.random = random.Random(seed)
+        self.sent: list[tuple[float, Endpoint, Endpoint, bytes]] = []
+        self.tap: Callable[[Endpoint, Endpoint, bytes], Iterable[tuple[Endpoint, Endpoint]]]
+        self.tap = lambda source, destination, _data: [(source, destination)]
+        self._queue: list[tuple[float, int, Endpoint, Endpoint, bytes]] = []
+        self._order = count()
+
+    def host(self, name: str, inner_address: str, *addresses: str) -> Host:
+        tunnel = Tunnel(
+            StaticIdentity(self.random.randbytes(32)),
+            entropy=self.random.randbytes,
+            unix_ns=lambda: EPOCH_NS + int(self.now * 1e9),
+        )
+        host = Host(name, tunnel, inner_address, list(addresses), self)
+        self.hosts.append(host)
+        return host
+
+    def carry(self, host: Host, data: bytes, local: Endpoint | None, remote: Endpoint) -> None:
+        source = local or endpoint(host.addresses[0])
+        if str(source.host) not in host.addresses:
+            return  # the kernel refuses a source that the host does not have
+        self.sent.append((self.now, source, remote, data))
+        for seen_as, destination in self.tap(source, remote, data):
+            entry = (self.now + self.latency, next(self._order), seen_as, destination, data)
+            heapq.heappush(self._queue, entry)
+
+    def settle(self, host: Host) -> None:
+        while (event := host.tunnel.next_event()) is not None:
+            host.events.append(event)
+            if isinstance(event, SessionReady):
+                host.flush(host.tunnel.peers[event.peer])
+        for datagram in host.tunnel.datagrams_to_send():
+            self.carry(host, datagram.data, datagram.local, datagram.remote)
+
+    def run(self, seconds: float) -> None:
+        """Advance time by `seconds`, delivering and firing all that falls due."""
+        end = self.now + seconds
+        for _ in range(100_000):
+            due = self._next()
+            if due is None or due > end:
+                self.now = end
+                return
+            self.now = max(self.now, due)
+            self._step()
+        raise AssertionError("the world does not come to rest")
+
+    def _next(self) -> float | None:
+        timers = [host.tunnel.next_timer() for host in self.hosts]
+        arrivals = [self._queue[0][0]] if self._queue else []
+        return min([t for t in timers if t is not None] + arrivals, default=None)
+
+    def _step(self) -> None:
+        while self._queue and self._queue[0][0] <= self.now:
+            _, _, source, destination, data = heapq.heappop(self._queue)
+            for host in self.hosts:
+                if str(destination.host) in host.addresses:
+                    host.take(data, destination, source)
+        for host in self.hosts:
+            host.tunnel.handle_timer(now=self.now)
+            self.settle(host)
+
+
+def pair(
+    latency: float = 0.010,
+    seed: int = 1,
+    *,
+    a_sacip: bool = True,
+    b_sacip: bool = True,
+    psk: bytes = bytes(32),
+    strict: bool = False,
+    keepalive: int = 0,
+) -> tuple[World, Host, Host]:
+    """A world with a laptop that knows where its hub is, and a hub that does not know the laptop."""
+    world = World(latency, seed)
+    a = world.host("laptop", "10.9.0.1", "192.168.1.22")
+    b = world.host("hub", "10.9.0.2", "192.168.1.101")
+    a.tunnel.add_peer(
+        PeerSettings(
+            b.tunnel.public_key, psk, endpoint("192.168.1.101"), sacip=a_sacip, keepalive=keepalive
+        ),
+        [ip_network("10.9.0.2/32")],
+        now=world.now,
+    )
+    b.tunnel.add_peer(
+        PeerSettings(a.tunnel.public_key, psk, sacip=b_sacip, strict_nat=strict),
+        [ip_network("10.9.0.1/32")],
+        now=world.now,
+    )
+    a.facts("192.168.1.22")
+    b.facts("192.168.1.101")
+    return world, a, b
+
+
+def connected(**options: object) -> tuple[World, Host, Host]:
+    """A pair that has shaken hands and said HELLO."""
+    world, a, b = pair(**options)  # type: ignore[arg-type]  # options are those of pair
+    a.send("10.9.0.2")
+    world.run(0.5)
+    b.send("10.9.0.1")
+    world.run(0.5)
+    assert len(a.delivered) == len(b.delivered) == 1
+    return world, a, b
