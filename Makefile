@@ -1,0 +1,45 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set everything up by themselves.
+
+PYTHON := .venv/bin/python
+# The lab and the tests build network namespaces: as root, by sudo where that is needed.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: demo test check unit network bench clean
+
+demo: .venv/ready
+	$(AS_ROOT) .venv/bin/sacip-tun lab
+
+test: .venv/ready-for-tests check unit network
+
+# Each part of the tests by itself; the second needs root and /dev/net/tun.
+check: .venv/ready-for-tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+unit: .venv/ready-for-tests
+	$(PYTHON) -m pytest -q -m "not network"
+
+network: .venv/ready-for-tests
+	$(AS_ROOT) $(PYTHON) -m pytest -q -m network
+
+bench: .venv/ready-for-tests
+	tools/system-packages bench
+	$(AS_ROOT) $(PYTHON) benchmarks/throughput.py
+
+.venv/ready: pyproject.toml
+	tools/system-packages demo
+	/usr/bin/python3 -m venv .venv
+	$(PYTHON) -m pip install -q --upgrade pip
+	$(PYTHON) -m pip install -q -e .
+	touch $@
+
+.venv/ready-for-tests: .venv/ready
+	tools/system-packages test
+	tools/boringtun
+	$(PYTHON) -m pip install -q -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv .tools build dist *.egg-info
