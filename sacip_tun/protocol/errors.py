@@ -33,6 +33,7 @@ class Drop(Enum):
     NO_PEER = "no peer for this destination"
     NO_ENDPOINT = "peer has no known endpoint"
     STAGED_OVERFLOW = "waiting for a handshake, queue full"
+    UNUSABLE_KEY = "the peer's public key can belong to nobody"
     GAVE_UP = "handshake gave up"
     SEND_FAILED = "the kernel refused the datagram"
     UNVALIDATED_PATH = "byte budget of an unvalidated path spent"

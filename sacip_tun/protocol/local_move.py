@@ -64,6 +64,7 @@ class LocalMove:
         self._probe_tokens: list[int] = []
         self._wanted: Reason | None = None
         self._words = 0
+        self.milliseconds: float | None = None
         # An address that the user or the peer chose is not left for one that routing prefers.
         self._pinned: Host | None = None
 
@@ -354,6 +355,7 @@ class LocalMove:
     def _finish(self, *, now: float) -> None:
         self._link.disarm(Timer.NOTICE)
         self._tokens.clear()
+        self.milliseconds = (now - self._started) * 1000
         path = self._link.path
         if path.local.active is not None:
             self._link.emit(
@@ -366,7 +368,7 @@ class LocalMove:
                     path.observed,
                     self._reason,
                     self._kind,
-                    (now - self._started) * 1000,
+                    self.milliseconds,
                 )
             )
         self._consider_standby(now=now)

@@ -11,7 +11,7 @@ from sacip_tun.protocol import limits
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.context import Context, Datagram
 from sacip_tun.protocol.cookie import CookieJar
-from sacip_tun.protocol.errors import Drop
+from sacip_tun.protocol.errors import Drop, LocalError
 from sacip_tun.protocol.events import (
     Event,
     FrameSent,
@@ -22,6 +22,7 @@ from sacip_tun.protocol.events import (
 from sacip_tun.protocol.exchange import Exchange
 from sacip_tun.protocol.frames import Frame, code_name
 from sacip_tun.protocol.handshake import Handshake
+from sacip_tun.protocol.messages import Initiation
 from sacip_tun.protocol.path import Path
 from sacip_tun.protocol.session import Keypairs, Session
 from sacip_tun.protocol.tai64n import timestamp
@@ -37,11 +38,15 @@ RECENT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """What the user says about a peer. Keys are 32 bytes; `keepalive` is in seconds, 0 is off."""
+    """What the user says about a peer. Keys are 32 bytes; `keepalive` is in seconds, 0 is off.
+
+    `named` says that the endpoint is a name, which somebody resolves and tells to `resolved`.
+    """
 
     public_key: bytes
     preshared_key: bytes = field(default=bytes(32), repr=False)
     endpoint: Endpoint | None = None
+    named: bool = False
     keepalive: int = 0
     sacip: bool = True
     strict_nat: bool = False
@@ -116,6 +121,23 @@ class Peer:
         known = (remote.active, remote.idle, self.configured, *self.exchange.candidates)
         return tuple(dict.fromkeys(endpoint for endpoint in known if endpoint is not None))
 
+    @property
+    def reachable(self) -> bool:
+        """Whether there is, or may soon be, an endpoint: a name counts until it is resolved."""
+        return self.path.remote.active is not None or self.settings.named
+
+    def resolved(self, endpoint: Endpoint, *, now: float) -> None:
+        """Take the address that the configured name has now.
+
+        It is where to begin, and a candidate while hunting; it never overrides an address at which
+        the peer was heard.
+        """
+        self.configured = endpoint
+        if self.path.remote.active is None or self.last_handshake is None:
+            self.path.remote = self.path.remote.of(endpoint)
+        if not self.can_seal(now=now):
+            self.start_handshake(now=now, urgent=True)
+
     # Sending inner packets
 
     def grant(self, count: int, length: int, *, now: float) -> Grant | None:
@@ -124,7 +146,7 @@ class Peer:
         remote = self.path.remote.active
         if session is None or remote is None or not session.may_send(now=now):
             return None
-        if self.exchange.local_move.detached or not self.path.may_carry(length):
+        if self.detached or not self.path.may_carry(length):
             return None
         first = session.reserve(count)
         self.data_sent(length, now=now)
@@ -142,6 +164,21 @@ class Peer:
             self._context.drops[Drop.STAGED_OVERFLOW] += 1
         if not self.can_seal(now=now):
             self.start_handshake(now=now)
+
+    @property
+    def staged(self) -> int:
+        """How many inner packets wait."""
+        return len(self._staged)
+
+    def can_send(self, *, now: float) -> bool:
+        """Tell whether inner packets need not wait."""
+        remote = self.path.remote.active
+        return self.can_seal(now=now) and remote is not None and not self.detached
+
+    @property
+    def detached(self) -> bool:
+        """Whether no local address leads to the peer."""
+        return self.exchange.local_move.detached
 
     def take_staged(self) -> list[bytes]:
         """Return what waited, oldest first, and keep nothing."""
@@ -291,19 +328,27 @@ class Peer:
         remote = self.path.remote.active
         self._attempted = now
         self.arm(Timer.RETRY_HANDSHAKE, now + limits.REKEY_TIMEOUT + self._jitter())
-        if remote is None or self.exchange.local_move.detached:
+        if remote is None or self.detached:
             return  # tried again by the timer: the name may resolve, an address may appear
+        try:
+            initiation = self._initiation()
+        except LocalError:
+            self._context.drops[Drop.UNUSABLE_KEY] += 1  # a point of low order: nobody has it
+            return
+        data = self.cookies.seal(initiation.encode(), now=now)
+        self.send_handshake(data, self.path.local.active, remote, now=now)
+
+    def _initiation(self) -> Initiation:
         context = self._context
-        self._timestamp = timestamp(context.unix_ns(), self._timestamp, sacip=self.settings.sacip)
-        initiation = self.handshake.initiate(
+        index = context.claim_index(self.key, self.handshake.local_index)
+        marked = self.settings.sacip
+        self._timestamp = timestamp(context.unix_ns(), self._timestamp, sacip=marked)
+        return self.handshake.initiate(
             context.identity,
             self.key,
-            index=context.claim_index(self.key, self.handshake.local_index),
+            index=index,
             timestamp=self._timestamp,
             ephemeral=context.entropy(32),
-        )
-        self.send_handshake(
-            self.cookies.seal(initiation.encode(), now=now), self.path.local.active, remote, now=now
         )
 
     def send_handshake(

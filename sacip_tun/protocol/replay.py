@@ -45,7 +45,10 @@ class ReplayWindow:
         return True
 
     def accept_batch(self, counters: Sequence[int]) -> list[bool]:
-        """Return what `accept` would say to each of `counters` in turn, and remember them."""
+        """Return what `accept` would say to each of `counters` in turn, and remember them.
+
+        Fast for a list or range of consecutive counters above the highest, which may follow a gap.
+        """
         count = len(counters)
         if not 0 < count <= _RING:
             return [self.accept(counter) for counter in counters]

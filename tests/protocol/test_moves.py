@@ -1,4 +1,4 @@
-"""The SACIP exchange between two tunnels in memory: every kind of move, and what is not believed."""
+"""The SACIP exchange between two tunnels in memory: every kind of move, and what is refused."""
 
 from ipaddress import ip_address
 

@@ -1,5 +1,7 @@
 """Two tunnels and a network in memory: the WireGuard transport as users see it."""
 
+from ipaddress import ip_network
+
 import pytest
 from simulation import connected, pair
 
@@ -27,8 +29,6 @@ def test_both_directions_carry(psk: bytes) -> None:
 
 
 def test_different_preshared_keys_never_agree() -> None:
-    world, a, b = pair()
-    world.hosts.clear()
     world, a, b = pair(psk=b"\1" * 32)
     object.__setattr__(b.peer.settings, "preshared_key", b"\2" * 32)
     a.send("10.9.0.2")
@@ -80,7 +80,7 @@ def test_keys_are_erased_after_540_seconds_of_nothing() -> None:
 
 
 def test_a_receiver_that_says_nothing_sends_one_passive_keepalive() -> None:
-    world, a, b = connected()
+    world, a, _ = connected()
     world.run(30)
     before = len(world.sent)
     a.send("10.9.0.2")
@@ -147,7 +147,7 @@ def test_hostile_bytes_of_every_length_and_type_are_counted_and_answered_by_noth
     before = len(world.sent)
     source = a.peer.path.local.active
     local = b.peer.path.local.active
-    for length in range(0, 300):
+    for length in range(300):
         for kind in range(6):
             b.tunnel.receive(
                 (bytes([kind, 0, 0, 0]) + b"\xff" * 300)[:length], local, source, now=world.now
@@ -188,3 +188,14 @@ def test_a_seeded_world_replays_byte_for_byte() -> None:
     first, second = (connected(seed=7)[0].sent for _ in range(2))
     assert first == second
     assert connected(seed=8)[0].sent != first
+
+
+def test_a_public_key_of_low_order_is_never_initiated_to_and_raises_nothing() -> None:
+    world, a, _ = pair()
+    a.tunnel.add_peer(
+        PeerSettings(bytes(32), endpoint=a.peer.configured), [ip_network("10.9.0.9/32")], now=0
+    )
+    before = len(world.sent)
+    a.send("10.9.0.9")
+    assert len(world.sent) == before
+    assert a.tunnel.drops[Drop.UNUSABLE_KEY] == 1
