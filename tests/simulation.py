@@ -199,7 +199,7 @@ def pair(
     strict: bool = False,
     keepalive: int = 0,
 ) -> tuple[World, Host, Host]:
-    """A world with a laptop that knows its hub, and a hub that does not know where the laptop is."""
+    """A world with a laptop that knows its hub, and a hub that waits for the laptop."""
     world = World(latency, seed)
     a = world.host("laptop", "10.9.0.1", "192.168.1.22")
     b = world.host("hub", "10.9.0.2", "192.168.1.101")

@@ -1,0 +1,72 @@
+"""The command line: reads what the user wants, asks or starts the daemon, prints what it learns.
+
+Every failure ends as a message with its cause and its fix, and a documented exit code.
+"""
+
+import io
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from types import TracebackType
+
+from sacip_tun.cli.directories import Directories
+from sacip_tun.cli.outcome import Exit, Failure
+from sacip_tun.cli.parser import build
+from sacip_tun.cli.terminal import complain
+
+DIRECTORIES = Directories()
+
+
+def main(arguments: Sequence[str] | None = None, directories: Directories = DIRECTORIES) -> int:
+    """Run one command and return its exit code."""
+    line = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _prepare_process()
+    try:
+        return _run(_parsed(line), directories)
+    except Failure as failure:
+        complain(failure.cause, failure.fix)
+        return failure.code
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else Exit.OK
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; nothing may be flushed into the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return Exit.FAILED
+
+
+def _parsed(line: list[str]) -> Namespace:
+    parser, chosen = build(line[0] if line else "")
+    options, rest = parser.parse_known_args(line)
+    if rest:
+        chosen.error(f"unrecognized arguments: {' '.join(rest)}")
+    if "run" not in options:
+        parser.print_help(sys.stderr)
+        sys.exit(Exit.USAGE)
+    return options
+
+
+def _run(options: Namespace, directories: Directories) -> int:
+    options.directories = directories
+    code: int = options.run(options)
+    sys.stdout.flush()
+    return code
+
+
+def _prepare_process() -> None:
+    """Let no character of the output and no bug of ours end in a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    if not sys.flags.dev_mode:
+        sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+    complain(
+        f"this is a bug in sacip-tun: {kind.__name__}: {error}",
+        "please report it, with what 'PYTHONDEVMODE=1' before the same command prints",
+    )

@@ -1,0 +1,21 @@
+"""Where things are: control sockets and configurations."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """The directories that commands look into; tests give their own."""
+
+    run: Path = Path("/run/sacip-tun")
+    """Control sockets, one an interface: NAME.sock."""
+    own: Path = Path("/etc/sacip-tun")
+    """Our configurations and the keys that `up` makes."""
+    wireguard: Path = Path("/etc/wireguard")
+    """wg-quick's configurations, which we take unchanged."""
+
+    @property
+    def configurations(self) -> tuple[Path, Path]:
+        """Where a NAME is looked up, in this order."""
+        return (self.own, self.wireguard)

@@ -1,0 +1,34 @@
+"""down: ask the daemon to undo what `up` made, and wait until it has."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from sacip_tun.cli.control import Control, socket_of
+from sacip_tun.cli.outcome import Exit
+from sacip_tun.cli.parser import Parser
+
+# Routes, addresses and the interface go in milliseconds; an overloaded host gets its time.
+UNDO_TIME = 15.0
+
+
+def configure(parser: Parser) -> None:
+    """Declare `down`."""
+    parser.teach(
+        "Take a tunnel down; return when the interface, its addresses and its routes are gone.",
+        "examples:\n  sacip-tun down sacip0\n  sacip-tun down ./laptop.conf",
+    )
+    parser.add_argument(
+        "name", metavar="NAME", help="the interface, or the file that 'up' was given"
+    )
+    parser.set_defaults(run=_down)
+
+
+def _down(options: Namespace) -> int:
+    name = options.name
+    if name.endswith(".conf"):
+        name = Path(name).stem
+    with Control(socket_of(options.directories.run, name), UNDO_TIME) as control:
+        control.request("down")
+        control.wait_closed()
+    print(f"{name} is down")
+    return Exit.OK

@@ -1,0 +1,153 @@
+"""The status of one tunnel as people read it: the layout of `wg show`, and the address pairs.
+
+    interface: sacip0
+      public key: qf1KdL4Z5cM2gQbXxN3r2o2h7XG1nPpY0zq3nJvJ2lA=
+      ...
+
+    peer: o4uPbVJ9cHn2c6Qm0V0Y7m3hJc1wqkG0cQyYy2tq8nM=
+      local:  → [0] 192.168.1.22:51820
+                [1] 192.168.1.30:51820
+
+The arrow stands at the slot in use, its number is the index of protocol.address.AddressPair.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sacip_tun.cli.quantities import age, milliseconds, size
+from sacip_tun.cli.terminal import Palette, printable
+
+Document = dict[str, Any]
+GOOD_STATES = {"connected", "idle"}
+BAD_STATES = {"silent", "unresolved", "no address", "hunting"}
+
+
+def report(document: Document, palette: Palette, *, now: float) -> str:
+    """Render a status document, `now` in Unix seconds; KeyError where a field is missing."""
+    lines = list(_interface(document, palette))
+    for peer in document["peers"]:
+        lines += ["", *_peer(peer, palette, now=now)]
+    return "\n".join(lines)
+
+
+def _interface(document: Document, palette: Palette) -> Iterator[str]:
+    yield _heading("interface", palette.interface(printable(document["interface"])), palette)
+    fields = {
+        "public key": printable(document["public_key"]),
+        "listening port": printable(document["listen_port"]),
+        "fwmark": hex(document["fwmark"]) if document["fwmark"] else "",
+        "addresses": _list(document["addresses"]),
+        "mtu": printable(document["mtu"]),
+        "offload": _offload(document["offload"]),
+        "dropped": _list([f"{count} {reason}" for reason, count in document["drops"].items()]),
+    }
+    yield from _fields(fields, palette)
+
+
+def _peer(peer: Document, palette: Palette, *, now: float) -> Iterator[str]:
+    yield _heading("peer", palette.peer(printable(peer["public_key"])), palette)
+    fields = {
+        "preshared key": "(hidden)" if peer["preshared_key"] else "",
+        "state": _state(peer, palette),
+        "endpoint": _endpoint(peer["endpoint_configured"]),
+        "allowed ips": _list(peer["allowed_ips"]) or "(none)",
+        "latest handshake": _handshake(peer["handshake_age"]),
+        "transfer": _transfer(peer, palette),
+        "persistent keepalive": _keepalive(peer["persistent_keepalive"]),
+    }
+    yield from _fields(fields, palette)
+    yield from _pair("local", peer["local"], peer["local_move"], palette)
+    yield from _pair("remote", peer["remote"], peer["remote_move"], palette)
+    if peer["moves"]:
+        yield f"  {palette.label('last moves')}:"
+        yield from _moves(peer["moves"], palette, now=now)
+
+
+def _heading(kind: str, name: str, palette: Palette) -> str:
+    return f"{palette.label(kind)}: {name}"
+
+
+def _fields(fields: dict[str, str], palette: Palette) -> Iterator[str]:
+    for name, text in fields.items():
+        if text:
+            yield f"  {palette.label(name)}: {text}"
+
+
+def _list(texts: Sequence[object]) -> str:
+    return ", ".join(printable(text) for text in texts)
+
+
+def _offload(offload: dict[str, bool]) -> str:
+    return _list([name.replace("_", " ") for name, on in offload.items() if on]) or "none"
+
+
+def _state(peer: Document, palette: Palette) -> str:
+    state = printable(peer["state"])
+    if state in GOOD_STATES:
+        state = palette.good(state)
+    elif state in BAD_STATES:
+        state = palette.bad(state)
+    speaks = {True: ", speaks SACIP", False: ", plain WireGuard"}.get(peer["sacip"], "")
+    rtt = peer.get("rtt_milliseconds")
+    return state + speaks + (f", round trip {milliseconds(rtt)}" if rtt is not None else "")
+
+
+def _endpoint(configured: str | None) -> str:
+    return f"{printable(configured)} (as configured)" if configured else ""
+
+
+def _handshake(seconds: float | None) -> str:
+    return "none yet" if seconds is None else age(seconds)
+
+
+def _transfer(peer: Document, palette: Palette) -> str:
+    received, sent = (
+        f"{number} {palette.unit(unit)}"
+        for number, unit in (size(peer["rx_bytes"]), size(peer["tx_bytes"]))
+    )
+    return f"{received} received, {sent} sent"
+
+
+def _keepalive(seconds: int) -> str:
+    return f"every {seconds} seconds" if seconds else ""
+
+
+def _pair(name: str, pair: Document, move: str, palette: Palette) -> Iterator[str]:
+    """Draw the two slots, the arrow at the one in use; an empty idle slot takes no line."""
+    lines = []
+    for index, slot in enumerate(pair["slots"]):
+        if index == pair["active"]:
+            text = printable(slot or "(not known)")
+            busy = "" if move == "settled" else f"  {palette.unit(printable(move))}"
+            lines.append(f"{palette.good('→')} [{index}] {text}{busy}")
+        elif slot:
+            lines.append(f"  [{index}] {printable(slot)}")
+    for number, line in enumerate(lines):
+        label = "" if number else f"{name}:"
+        yield f"  {palette.label(label.ljust(len('remote:')))} {line}"
+
+
+def _moves(moves: Sequence[Document], palette: Palette, *, now: float) -> Iterator[str]:
+    """List the moves, newest first, in aligned columns."""
+    rows = [_move(move, now=now) for move in reversed(moves)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield f"    {palette.unit(cells[0])}  {cells[1]}  {cells[2]}  {row[3]}"
+
+
+def _move(move: Document, *, now: float) -> tuple[str, str, str, str]:
+    observed = move["observed"]
+    why = [
+        printable(move["reason"] or "no reason given"),
+        printable(move["kind"]),
+        milliseconds(move["milliseconds"]),
+    ]
+    if observed and observed != move["new"]:
+        why.append(f"seen as {printable(observed)}")
+    return (
+        age(max(0.0, now - move["time_unix"])),
+        printable(move["side"]),
+        f"{printable(move['old'] or '(none)')} → {printable(move['new'])}",
+        ", ".join(why),
+    )

@@ -1,0 +1,99 @@
+"""up: read a configuration, from a file or from the command line, and hand it to the daemon."""
+
+from argparse import Namespace
+
+from sacip_tun.cli.inline import DEFAULT_INTERFACE, configuration, declare
+from sacip_tun.cli.invitation import invitation
+from sacip_tun.cli.keyfile import KeyFile
+from sacip_tun.cli.outcome import Exit, Failure
+from sacip_tun.cli.parser import Parser
+from sacip_tun.cli.terminal import warn
+from sacip_tun.config import Config, ConfigError, UnreadableError, load
+
+EXAMPLES = """\
+examples:
+  sacip-tun up sacip0
+      /etc/sacip-tun/sacip0.conf, or else /etc/wireguard/sacip0.conf
+  sacip-tun up ./laptop.conf --foreground
+      stay, log to stderr, end with Ctrl-C
+
+  two hosts without any file; each prints the command for the other:
+  a# sacip-tun up --address 10.9.0.1/24 --listen-port 51820
+  b# sacip-tun up --address 10.9.0.2/24 --peer KEY_OF_A@192.168.1.1:51820
+  a# sacip-tun down sacip0
+  a# sacip-tun up --address 10.9.0.1/24 --listen-port 51820 --peer KEY_OF_B
+
+A peer without an endpoint is waited for. What 'up' makes, 'down' undoes; only
+the key that it made stays, since the other side knows it by then.
+"""
+
+
+def configure(parser: Parser) -> None:
+    """Declare `up`."""
+    parser.teach("Bring a tunnel up; return when it is up.", EXAMPLES)
+    parser.usage = (
+        "sacip-tun up FILE|NAME [--foreground]\n"
+        "       sacip-tun up --address ADDR/LEN [--interface NAME] [--listen-port PORT]\n"
+        "                    [--peer KEY[@HOST:PORT] [--allowed-ips NET ...]] ... [--foreground]"
+    )
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE|NAME", help="a file in wg-quick's grammar, or its name"
+    )
+    parser.add_argument(
+        "--foreground", action="store_true", help="stay and log to stderr until SIGINT or SIGTERM"
+    )
+    declare(parser)
+    parser.set_defaults(run=_up)
+
+
+def _up(options: Namespace) -> int:
+    inline = bool(options.settings or options.interface)
+    if bool(options.file) == inline:
+        raise Failure(
+            "a file and options of a tunnel are given: they exclude each other"
+            if inline
+            else "there is nothing to bring up",
+            "sacip-tun up NAME, or sacip-tun up --address ...; see 'sacip-tun up --help'",
+            Exit.USAGE,
+        )
+    try:
+        if inline:
+            return _up_from_options(options)
+        return _started(
+            load(options.file, options.directories.configurations), foreground=options.foreground
+        )
+    except ConfigError as error:
+        denied = isinstance(error, UnreadableError)
+        code = Exit.NO_PRIVILEGE if denied else Exit.BAD_CONFIGURATION
+        raise Failure(str(error), error.fix, code) from None
+
+
+def _up_from_options(options: Namespace) -> int:
+    name = options.interface or DEFAULT_INTERFACE
+    if any(setting.option == "--private-key-file" for setting in options.settings):
+        config = configuration(options.settings, name, None)
+        return _started(config, foreground=options.foreground)
+    key = KeyFile(options.directories.own / f"{name}.key")
+    config = configuration(options.settings, name, key.text)
+    for warning in key.warnings:
+        warn(warning)
+    key.save()
+    code = int(Exit.FAILED)
+    try:
+        if options.foreground:
+            print(invitation(config, options.settings), flush=True)
+        code = _started(config, foreground=options.foreground)
+    finally:
+        # In the foreground a later failure ends here too, when the other side knows the key.
+        if code and (not options.foreground or code in {Exit.NO_PRIVILEGE, Exit.BAD_CONFIGURATION}):
+            key.undo()
+    if not options.foreground and not code:
+        print(invitation(config, options.settings))
+    return code
+
+
+def _started(config: Config, *, foreground: bool) -> int:
+    # A mistake in the input is told before the event loop and netlink are loaded.
+    from sacip_tun.daemon import start  # noqa: PLC0415 - see above
+
+    return start(config, foreground=foreground)

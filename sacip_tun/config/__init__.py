@@ -1,0 +1,43 @@
+"""What the user wrote, as frozen values: wg-quick's grammar and two keys of our own.
+
+A plain wg-quick file works unchanged. The names here are the room's door:
+
+- `load(argument, directories)` finds, checks, reads and parses a file;
+- `parse(text, name)` parses text;
+- `assemble(entries, name)` builds the same `Config` from command line options;
+- `ConfigError` says what is wrong, where, and what to do about it.
+
+Nothing here is resolved or looked up in the network: an endpoint stays host text and a port.
+"""
+
+from sacip_tun.config.assembly import assemble, parse
+from sacip_tun.config.errors import ConfigError, UnreadableError
+from sacip_tun.config.files import exists, find, load, read_key_file
+from sacip_tun.config.grammar import Entry, Section
+from sacip_tun.config.model import (
+    Config,
+    EndpointName,
+    InterfaceConfig,
+    Nat,
+    Network,
+    PeerConfig,
+)
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "EndpointName",
+    "Entry",
+    "InterfaceConfig",
+    "Nat",
+    "Network",
+    "PeerConfig",
+    "Section",
+    "UnreadableError",
+    "assemble",
+    "exists",
+    "find",
+    "load",
+    "parse",
+    "read_key_file",
+]

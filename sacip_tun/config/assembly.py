@@ -1,0 +1,204 @@
+"""Entries to a Config: values are read, then what only shows with all of them together is checked.
+
+A key that may be written several times adds up; of any other the last one counts, as with
+wg-quick. Command line options take the same way in as a file's lines: they are entries whose place
+is an option.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sacip_tun.config import values
+from sacip_tun.config.errors import ConfigError, place_of, placed
+from sacip_tun.config.grammar import Entry, Key, Section, entries_of, row_of
+from sacip_tun.config.model import Config, InterfaceConfig, Nat, Network, PeerConfig
+from sacip_tun.protocol.keys import public_key
+
+LATER = {
+    "pre_up": "PreUp is read, and not run yet",
+    "post_up": "PostUp is read, and not run yet",
+    "pre_down": "PreDown is read, and not run yet",
+    "post_down": "PostDown is read, and not run yet",
+    "dns": "DNS is read, and not set yet: names are still resolved as before",
+}
+NO_FULL_TUNNEL = (
+    "full-tunnel routing comes in a later version; other traffic of this host does NOT go through "
+    "the tunnel"
+)
+
+
+def parse(text: str, name: str, source: str = "") -> Config:
+    """Parse a file's text; `name` is the interface, `source` the file as messages call it.
+
+    Raises ConfigError, and nothing else, whatever the text is.
+    """
+    return assemble(entries_of(text, source), name, source)
+
+
+def assemble(entries: Iterable[Entry], name: str, source: str = "") -> Config:
+    """Build the Config of interface `name`; raises ConfigError."""
+    try:
+        values.interface_name(name)
+    except ConfigError as error:
+        raise error.at(None, source) from None
+    interface, peers = _drafts(entries, source)
+    if interface is None or "private_key" not in interface.fields:
+        raise ConfigError(
+            "there is no PrivateKey" if interface else "there is no [Interface] section",
+            f"add [Interface] with PrivateKey = ...: {values.GET_PRIVATE_KEY}",
+            where=interface.where if interface else None,
+            source=source,
+        )
+    _check_addresses(interface)
+    _check_peers(interface, peers)
+    sacip = interface.fields.get("sacip", True)
+    warnings = [
+        placed(text, where, source)
+        for draft in (interface, *peers)
+        for where, text in (*draft.warnings, *_later(draft))
+    ]
+    warnings += [placed(text, where, source) for where, text in _inner_warnings(interface, peers)]
+    return Config(
+        InterfaceConfig(name, **_interface_fields(interface)),
+        tuple(PeerConfig(**{"sacip": sacip, **_peer_fields(peer)}) for peer in peers),
+        tuple(warnings),
+    )
+
+
+class _Draft:
+    """One section while it is being read: dataclass fields, and where each was written."""
+
+    def __init__(self, where: int | str, source: str) -> None:
+        self.where = where
+        self.source = source
+        self.fields: dict[str, Any] = {}
+        self.places: dict[str, int | str] = {}
+        self.warnings: list[tuple[int | str, str]] = []
+
+    def read(self, entry: Entry) -> None:
+        """Read one value; raises ConfigError with its place."""
+        row = row_of(entry.section, entry.key)
+        try:
+            found = [row.read(part) for part in _parts(row, entry.value)]
+        except ConfigError as error:
+            raise error.at(entry.where, self.source) from None
+        if row.many:
+            found = [*self.fields.get(row.field, ()), *found]
+        elif row.field in self.fields:
+            self.warnings.append((entry.where, f"{row.name} is given again; this one counts"))
+        self.fields[row.field] = tuple(found) if row.many else found[0]
+        self.places[row.field] = entry.where
+
+    def error(self, field: str, cause: str, fix: str) -> ConfigError:
+        """Return an error at the place of `field`, or of the section where it is missing."""
+        where = self.places.get(field, self.where)
+        return ConfigError(cause, fix, where=where, source=self.source)
+
+
+def _parts(row: Key, value: str) -> Sequence[str]:
+    if row.many and not row.hook:
+        return value.replace(",", " ").split()
+    if not value:
+        raise ConfigError(f"{row.name} has no value", "write one, or leave it out")
+    return (value,)
+
+
+def _drafts(entries: Iterable[Entry], source: str) -> tuple[_Draft | None, list[_Draft]]:
+    """Read every entry; a second [Interface] section goes on with the first, as in wg(8)."""
+    interface: _Draft | None = None
+    peers: list[_Draft] = []
+    for entry in entries:
+        if entry.section is Section.INTERFACE:
+            draft = interface = interface or _Draft(entry.where, source)
+        elif not entry.key:
+            draft = _Draft(entry.where, source)
+            peers.append(draft)
+        else:
+            draft = peers[-1]
+        if entry.key:
+            draft.read(entry)
+    return interface, peers
+
+
+def _check_addresses(interface: _Draft) -> None:
+    addresses = interface.fields.get("addresses", ())
+    if len({address.ip for address in addresses}) < len(addresses):
+        raise interface.error("addresses", "an address is given twice", "delete one of them")
+    small = interface.fields.get("mtu", values.MIN_IPV6_MTU) < values.MIN_IPV6_MTU
+    if small and any(address.version == 6 for address in addresses):
+        raise interface.error(
+            "mtu",
+            f"an MTU of {interface.fields['mtu']} is too small for an IPv6 address",
+            f"use {values.MIN_IPV6_MTU} or more, or leave the IPv6 address out",
+        )
+
+
+def _check_peers(interface: _Draft, peers: Sequence[_Draft]) -> None:
+    seen = {public_key(interface.fields["private_key"]): interface}
+    for peer in peers:
+        key = peer.fields.get("public_key")
+        if key is None:
+            raise peer.error(
+                "public_key", "this peer has no PublicKey", f"add one: {values.GET_PUBLIC_KEY}"
+            )
+        if seen.get(key) is interface:
+            raise peer.error(
+                "public_key",
+                "this peer has the public key of this host itself",
+                f"write the other side's: {values.GET_PUBLIC_KEY}",
+            )
+        if key in seen:
+            place = place_of(seen[key].places["public_key"])
+            raise peer.error(
+                "public_key", f"this peer is already there ({place})", "merge the two into one"
+            )
+        seen[key] = peer
+        _check_strict(peer, sacip=interface.fields.get("sacip", True))
+
+
+def _check_strict(peer: _Draft, *, sacip: bool) -> None:
+    if peer.fields.get("nat") is Nat.STRICT and not peer.fields.get("sacip", sacip):
+        raise peer.error(
+            "nat",
+            "Nat = strict needs SACIP, and it is off for this peer",
+            "take Nat = strict away, or set Sacip = on",
+        )
+
+
+def _interface_fields(draft: _Draft) -> dict[str, Any]:
+    fields = dict(draft.fields)
+    dns = fields.pop("dns", ())
+    fields["dns_servers"] = tuple(entry for entry in dns if not isinstance(entry, str))
+    fields["dns_search"] = tuple(entry for entry in dns if isinstance(entry, str))
+    return fields
+
+
+def _peer_fields(draft: _Draft) -> dict[str, Any]:
+    networks = (network for network, _ in draft.fields.get("allowed_ips", ()))
+    return {**draft.fields, "allowed_ips": tuple(dict.fromkeys(networks))}
+
+
+def _later(draft: _Draft) -> Iterator[tuple[int | str, str]]:
+    """Say what this version reads and does not do yet: nobody shall count on it unawares."""
+    for field, text in LATER.items():
+        if draft.fields.get(field):
+            yield draft.places[field], text
+    if draft.fields.get("save_config"):
+        yield draft.places["save_config"], "SaveConfig is read, and nothing is saved yet"
+
+
+def _inner_warnings(interface: _Draft, peers: Sequence[_Draft]) -> Iterator[tuple[int | str, str]]:
+    """Point at inner addresses that are legal and probably not what was meant."""
+    owners: dict[Network, _Draft] = {}
+    routed = interface.fields.get("table", "auto") != "off"
+    for peer in peers:
+        where = peer.places.get("allowed_ips", peer.where)
+        if not peer.fields.get("allowed_ips"):
+            yield where, "this peer has no AllowedIPs: no inner packet can go to it or come from it"
+        for network, cleared in peer.fields.get("allowed_ips", ()):
+            if cleared:
+                yield where, f"host bits in AllowedIPs are cleared: {network}"
+            if owners.setdefault(network, peer) is not peer:
+                yield where, f"{network} belonged to an earlier peer and now belongs to this one"
+            if routed and not network.prefixlen:
+                yield where, f"{network}: {NO_FULL_TUNNEL}"

@@ -1,0 +1,13 @@
+"""The one clock: it also runs while the machine sleeps, which asyncio's does not."""
+
+import time
+
+
+def now() -> float:
+    """Return seconds of CLOCK_BOOTTIME; every deadline of the protocol is in this time."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def unix_time(moment: float) -> float:
+    """Return the wall-clock time of a moment given in CLOCK_BOOTTIME, both in seconds."""
+    return time.time() - (now() - moment)

@@ -1,0 +1,156 @@
+"""The control socket: one JSON object a line in, one JSON object a line out.
+
+    {"command": "status"}                          the status document
+    {"command": "monitor"}                         a stream of records, until either side closes
+    {"command": "move", "to": "192.168.1.2/24"}    the planned change; answers when it is done
+    {"command": "down"}                            answers, then the interface goes
+
+The socket is made with mode 0600 in a directory of mode 0755: only root may command.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sacip_tun.daemon.journal import Journal
+
+log = logging.getLogger(__name__)
+
+RUN_DIRECTORY = Path("/run/sacip-tun")
+# A request is one short line; what is longer is no request of ours, in bytes.
+MAX_REQUEST = 64 * 1024
+# A client that sends nothing or reads nothing is let go after so many seconds.
+PATIENCE = 5.0
+
+Answer = dict[str, Any]
+Command = Callable[[dict[str, Any]], Awaitable[Answer]]
+
+
+class CommandError(Exception):
+    """A command that cannot be done; `code` is the exit status for the client."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ControlServer:
+    """Serves `commands` by name, and the journal as a stream, on a UNIX socket."""
+
+    def __init__(self, path: Path, commands: Mapping[str, Command], journal: Journal) -> None:
+        self._path = path
+        self._commands = commands
+        self._journal = journal
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen. Raises FileExistsError where a live daemon has this socket, OSError otherwise."""
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if is_live(self._path):
+            raise FileExistsError(f"{self._path} is in use")
+        self._path.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(
+                self._accept, self._path, limit=MAX_REQUEST
+            )
+        finally:
+            os.umask(mask)
+
+    async def stop(self) -> None:
+        """Close the socket and every client, and remove the file."""
+        self._path.unlink(missing_ok=True)
+        if self._server is not None:
+            self._server.close()
+        for client in self._clients:
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._clients.add(task)
+            task.add_done_callback(self._clients.discard)
+        with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.CancelledError):
+            await self._serve(reader, writer)
+        writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await _read_line(reader):
+            request = parse_request(line)
+            if request is not None and request.get("command") == "monitor":
+                await self._stream(reader, writer)
+                return
+            await _send(writer, await self._answer(request))
+
+    async def _answer(self, request: dict[str, Any] | None) -> Answer:
+        if request is None:
+            return failure("a request is one JSON object on a line", 2)
+        command = self._commands.get(str(request.get("command")))
+        if command is None:
+            known = ", ".join([*self._commands, "monitor"])
+            return failure(f"unknown command; known are {known}", 2)
+        try:
+            return {"ok": True, **await command(request)}
+        except CommandError as error:
+            return failure(str(error), error.code)
+
+    async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Send records until the client goes, which shows as the end of what it sends."""
+        listener = self._journal.subscribe()
+        hangup = asyncio.ensure_future(reader.read())
+        try:
+            await _send(writer, {"ok": True})
+            while not hangup.done():
+                record = asyncio.ensure_future(listener.get())
+                await asyncio.wait({record, hangup}, return_when=asyncio.FIRST_COMPLETED)
+                if not record.done():
+                    record.cancel()
+                    return
+                await _send(writer, record.result())
+        finally:
+            hangup.cancel()
+            self._journal.unsubscribe(listener)
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    # Not wait_for: before Python 3.12 it can swallow the cancellation that ends this connection.
+    async with asyncio.timeout(PATIENCE):
+        return await reader.readline()
+
+
+async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
+    async with asyncio.timeout(PATIENCE):
+        await writer.drain()
+
+
+def failure(message: str, code: int) -> Answer:
+    """Return the answer that says why not; `code` is the exit status for the client."""
+    return {"ok": False, "error": message, "exit": code}
+
+
+def parse_request(line: bytes) -> dict[str, Any] | None:
+    """Return the request on a line, None where it is none."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return request if isinstance(request, dict) else None
+
+
+def is_live(path: Path) -> bool:
+    """Tell whether somebody listens on a UNIX socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,228 @@
+"""The pump: inner packets from the TUN to peers, and from peers to the TUN.
+
+One wake-up moves a bounded number of super-packets, then lets timers, control and the other
+direction have their turn. Crossings to the protocol are one a super-packet, never one a packet.
+"""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable, Iterable
+
+from sacip_tun.daemon import clock
+from sacip_tun.datapath import packet as inner_packet
+from sacip_tun.datapath.codec import SEAL_CAPACITY, Codec, Opened
+from sacip_tun.linux.tun import SUPERPACKET_CAPACITY, InterfaceGone, Tun
+from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.context import Datagram
+from sacip_tun.protocol.errors import Drop
+from sacip_tun.protocol.messages import MIN_DATA_SIZE as DATA_OVERHEAD
+from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.tunnel import Tunnel
+
+log = logging.getLogger(__name__)
+
+# Super-packets read from the TUN, and batches received, in one wake-up (datapath.md 7).
+READS_A_WAKE = 8
+RECEIVES_A_WAKE = 16
+# virtio_net_hdr in front of each inner packet, in bytes.
+VNET_HEADER = 10
+# Peers found for inner addresses, remembered; emptied when full or when routing changes.
+MAX_ROUTES = 4096
+# Errors that say: this source address or this route is gone. The packet waits for the next one.
+PATH_ERRORS = frozenset(
+    {
+        errno.EADDRNOTAVAIL,
+        errno.EHOSTUNREACH,
+        errno.EINVAL,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENODEV,
+    }
+)
+
+
+class Pump:
+    """Moves packets between one TUN and the UDP sockets.
+
+    `settle` is called after each wake-up, and drains what the protocol has to say. `path_failed` is
+    called when the kernel refuses a path, which is news about addresses. `gone` is called once when
+    the TUN was deleted by somebody else.
+    """
+
+    def __init__(
+        self,
+        tun: Tun,
+        sockets: Iterable[UdpSocket],
+        tunnel: Tunnel,
+        codec: Codec,
+        *,
+        mtu: int,
+    ) -> None:
+        self._tun = tun
+        self._sockets = {socket.version: socket for socket in sockets}
+        self._tunnel = tunnel
+        self._codec = codec
+        self._mtu = mtu
+        self._routes: dict[bytes, Peer | None] = {}
+        self._read_buffer = memoryview(bytearray(SUPERPACKET_CAPACITY))
+        self._receive_buffer = memoryview(bytearray(RECEIVE_CAPACITY))
+        self._out = memoryview(bytearray(SEAL_CAPACITY))
+        self.settle: Callable[[], None] = lambda: None
+        self.path_failed: Callable[[], None] = lambda: None
+        self.gone: Callable[[], None] = lambda: None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch the TUN and the sockets."""
+        loop.add_reader(self._tun.fileno(), self._tun_readable)
+        for socket in self._sockets.values():
+            loop.add_reader(socket.fileno(), self._socket_readable, socket)
+
+    def stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch nothing any more."""
+        loop.remove_reader(self._tun.fileno())
+        for socket in self._sockets.values():
+            loop.remove_reader(socket.fileno())
+
+    # Out: TUN to peers
+
+    def _tun_readable(self) -> None:
+        now = clock.now()
+        try:
+            for _ in range(READS_A_WAKE):
+                length = self._tun.read(self._read_buffer)
+                self._send_inner(self._read_buffer[:length], now)
+        except BlockingIOError:
+            pass
+        except InterfaceGone:
+            self.gone()
+            return
+        self.settle()
+
+    def _send_inner(self, superpacket: memoryview, now: float) -> None:
+        destination = inner_packet.destination(superpacket[VNET_HEADER:])
+        if destination is None:
+            self._tunnel.drops[Drop.BAD_INNER] += 1
+            return
+        peer = self._peer_for(destination)
+        if peer is None:
+            self._tunnel.drops[Drop.NO_PEER] += 1
+        elif not peer.reachable:
+            self._tunnel.drops[Drop.NO_ENDPOINT] += 1
+        else:
+            self._send_to(peer, superpacket, now)
+
+    def _send_to(self, peer: Peer, superpacket: memoryview, now: float) -> None:
+        count = self._codec.segments(superpacket)
+        if not count:
+            self._tunnel.drops[Drop.BAD_INNER] += 1
+            return
+        grant = peer.grant(count, len(superpacket), now=now)
+        if grant is None:
+            peer.stage(bytes(superpacket), now=now)
+            return
+        session = grant.session
+        sealed = self._codec.seal(
+            superpacket,
+            session.sender,
+            session.remote_index,
+            grant.first_counter,
+            self._mtu,
+            self._out,
+        )
+        data = self._out[: sealed.length]
+        if not self._transmit(data, sealed.segment_size, grant.local, grant.remote):
+            peer.stage(bytes(superpacket), now=now)
+
+    def flush_staged(self, peer: Peer) -> None:
+        """Send the inner packets that waited for a session or an address."""
+        now = clock.now()
+        for superpacket in peer.take_staged():
+            self._send_to(peer, memoryview(superpacket), now)
+
+    def transmit(self, datagram: Datagram) -> None:
+        """Send what the protocol made: a handshake message, a keepalive or a frame."""
+        self._transmit(
+            memoryview(datagram.data), len(datagram.data), datagram.local, datagram.remote
+        )
+
+    def _transmit(
+        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+    ) -> bool:
+        """Send; False where the path itself is refused: the packet can wait for a better one."""
+        socket = self._sockets.get(remote.host.version)
+        if socket is None:
+            self._tunnel.drops[Drop.NO_ENDPOINT] += 1
+            return True
+        try:
+            socket.send(data, segment_size, local, remote)
+        except OSError as error:
+            self._tunnel.drops[Drop.SEND_FAILED] += 1
+            log.debug("send to %s from %s: %s", remote, local, error)
+            if error.errno in PATH_ERRORS:
+                self.path_failed()
+                return False
+        return True
+
+    # In: peers to TUN
+
+    def _socket_readable(self, socket: UdpSocket) -> None:
+        now = clock.now()
+        buffer = self._receive_buffer
+        for _ in range(RECEIVES_A_WAKE):
+            received = socket.receive(buffer)
+            if received is None:
+                break
+            self._take(
+                buffer[: received.length],
+                received.segment_size,
+                received.local,
+                received.remote,
+                now,
+            )
+        self.settle()
+
+    def _take(
+        self, data: memoryview, segment_size: int, local: Endpoint, remote: Endpoint, now: float
+    ) -> None:
+        for run in self._codec.open(data, segment_size, self._tunnel.keyring):
+            if run.receiver is None:
+                for datagram in run.packets:
+                    self._tunnel.receive(bytes(datagram), local, remote, now=now)
+                continue
+            if run.failed:
+                self._tunnel.drops[Drop.BAD_TAG] += run.failed
+            if run.packets:
+                self._take_run(run, local, remote, now)
+
+    def _take_run(self, run: Opened, local: Endpoint, remote: Endpoint, now: float) -> None:
+        length = sum(map(len, run.packets)) + len(run.packets) * DATA_OVERHEAD
+        peer, inner = self._tunnel.opened(
+            run.receiver or 0, run.counters, run.packets, length, local, remote, now=now
+        )
+        if peer is not None and inner:
+            self._deliver(peer, inner)
+
+    def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
+        for superpacket in self._codec.coalesce(packets, offload=self._tun.offload):
+            if self._peer_for(superpacket.source) is not peer:
+                self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
+                continue
+            try:
+                self._tun.write(superpacket.parts)
+            except InterfaceGone:
+                self.gone()
+                return
+            except OSError as error:
+                self._tunnel.drops[Drop.BAD_INNER] += 1
+                log.debug("the TUN refused a packet: %s", error)
+
+    def _peer_for(self, address: bytes) -> Peer | None:
+        try:
+            return self._routes[address]
+        except KeyError:
+            if len(self._routes) >= MAX_ROUTES:
+                self._routes.clear()
+            peer = self._routes[address] = self._tunnel.route(address)
+            return peer

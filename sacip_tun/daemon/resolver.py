@@ -1,0 +1,89 @@
+"""The resolver: endpoint names to addresses, without ever blocking the loop or giving up.
+
+A name that does not resolve is tried again, at first after a second, then ever more slowly. Each
+failure is an event, so that the user reads why nothing connects.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from sacip_tun.linux.interface import interface_index
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.errors import LocalError
+
+# Pauses between tries, in seconds: doubled from the first to the last.
+FIRST_PAUSE = 1.0
+LAST_PAUSE = 30.0
+
+
+class Resolver:
+    """Keeps one name resolved. `found` gets the addresses, best first; `failed` the reason."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        found: Callable[[list[Endpoint]], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self.text = text
+        self.resolved = False
+        self._found = found
+        self._failed = failed
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Resolve, in the background; harmless while a resolution is under way."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._resolve())
+
+    def stop(self) -> None:
+        """End a resolution that is under way."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _resolve(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                endpoints = await resolve(self.text)
+            except OSError as error:
+                self._failed(f"{self.text}: {error.strerror or error}")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
+            else:
+                self.resolved = True
+                self._found(endpoints)
+                return
+
+
+def literal(text: str) -> Endpoint | None:
+    """Return the endpoint that `text` spells, None where it has a name in it.
+
+    A zone may be an interface's name: `[fe80::1%eth0]:51820`.
+    """
+    host, _, port = text.rpartition(":")
+    bare, percent, zone = host.strip("[]").partition("%")
+    try:
+        if percent and not zone.isdigit():
+            return Endpoint.parse(f"[{bare}%{interface_index(zone)}]:{port}")
+        return Endpoint.parse(text)
+    except (LocalError, OSError):
+        return None
+
+
+async def resolve(text: str) -> list[Endpoint]:
+    """Return the addresses of `HOST:PORT`, in the order of RFC 6724. Raises OSError."""
+    endpoint = literal(text)
+    if endpoint is not None:
+        return [endpoint]
+    host, _, port = text.rpartition(":")
+    loop = asyncio.get_running_loop()
+    answers = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+    found = [
+        Endpoint.from_sockaddr(sockaddr)
+        for family, *_, sockaddr in answers
+        if family in {socket.AF_INET, socket.AF_INET6} and isinstance(sockaddr[0], str)
+    ]
+    return list(dict.fromkeys(found))

@@ -1,0 +1,255 @@
+"""The service: one interface, brought up, run until told otherwise, and undone exactly.
+
+Everything that `up` makes hangs on the TUN, the sockets and the control socket of this process:
+addresses and routes go with the TUN. So a crash undoes the same as `down` does, but for the control
+socket's file, which the next start replaces.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from sacip_tun.config import Config, Nat, PeerConfig
+from sacip_tun.daemon import clock, status
+from sacip_tun.daemon.control import RUN_DIRECTORY, Answer, ControlServer
+from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.planned import PlannedMove
+from sacip_tun.daemon.pump import Pump
+from sacip_tun.daemon.resolver import Resolver, literal
+from sacip_tun.daemon.watcher import Watcher
+from sacip_tun.datapath.python import PythonCodec
+from sacip_tun.linux import interface
+from sacip_tun.linux.netlink import NetlinkMonitor
+from sacip_tun.linux.tun import Tun
+from sacip_tun.linux.udp import UdpSocket
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.events import Event, Hunting
+from sacip_tun.protocol.keys import StaticIdentity, to_base64
+from sacip_tun.protocol.peer import Peer, PeerSettings
+from sacip_tun.protocol.tunnel import Tunnel
+
+# Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
+OVERHEAD = 80
+
+
+class Service:
+    """One tunnel interface and everything that moves behind it."""
+
+    def __init__(self, config: Config, run_directory: Path = RUN_DIRECTORY) -> None:
+        self.config = config
+        self._run_directory = run_directory
+        self._stopping = asyncio.Event()
+        self._news = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")
+        self._resolvers: dict[bytes, Resolver] = {}
+        self.journal = Journal(config.interface.name)
+        self.tunnel = Tunnel(
+            StaticIdentity(config.interface.private_key),
+            entropy=os.urandom,
+            unix_ns=time.time_ns,
+        )
+        self.mtu = 0
+        self._tun: Tun
+        self._sockets: list[UdpSocket]
+        self._pump: Pump
+        self._watcher: Watcher
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Bring the interface up; on leaving, or where any step fails, everything is undone.
+
+        Raises SetupError, LocalError, or OSError for the control socket.
+        """
+        async with AsyncExitStack() as stack:
+            stack.callback(self._stop_alarm)
+            await self._serve_control(stack)
+            self._open(stack)
+            self._add_peers()
+            await self._configure()
+            await self._watch(stack)
+            self._start_pump(stack)
+            self._start_resolvers(stack)
+            self.settle()
+            yield
+
+    async def until_stopped(self) -> None:
+        """Wait for `stop`, SIGINT or SIGTERM."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """End; harmless when repeated."""
+        self._stopping.set()
+
+    def settle(self) -> None:
+        """Drain what the protocol has to say, and arm its next timer."""
+        tunnel = self.tunnel
+        self._news.set()
+        while True:
+            for datagram in tunnel.datagrams_to_send():
+                self._pump.transmit(datagram)
+            event = tunnel.next_event()
+            if event is None:
+                break
+            self._handle(event)
+        deadline = tunnel.next_timer()
+        if deadline is not None and deadline < self._alarm_at:
+            self._arm(deadline)
+
+    # Bringing up
+
+    async def _serve_control(self, stack: AsyncExitStack) -> None:
+        """First of all: who holds the control socket holds the interface's name."""
+        server = ControlServer(
+            self._run_directory / f"{self.config.interface.name}.sock",
+            {"status": self._status, "move": self._move, "down": self._down},
+            self.journal,
+        )
+        stack.push_async_callback(server.stop)
+        await server.start()
+
+    def _open(self, stack: AsyncExitStack) -> None:
+        settings = self.config.interface
+        pair = UdpSocket.open_pair(settings.listen_port, settings.fwmark)
+        self._sockets = [socket for socket in pair if socket is not None]
+        for socket in self._sockets:
+            stack.callback(socket.close)
+        self._tun = Tun.open(settings.name)
+        stack.callback(self._tun.close)
+
+    def _add_peers(self) -> None:
+        for peer in self.config.peers:
+            self.tunnel.add_peer(_settings(peer), peer.allowed_ips, now=clock.now())
+
+    async def _configure(self) -> None:
+        settings = self.config.interface
+        literals = [literal(str(peer.endpoint)) for peer in self.config.peers if peer.endpoint]
+        hosts = [endpoint.host for endpoint in literals if endpoint is not None]
+        self.mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
+        interface.configure(self._tun.index, settings.addresses, self.mtu, self.config.routes)
+
+    async def _watch(self, stack: AsyncExitStack) -> None:
+        monitor = await stack.enter_async_context(NetlinkMonitor.open())
+        self._watcher = Watcher(
+            monitor,
+            self.tunnel,
+            port=self.listen_port,
+            mark=self.config.interface.fwmark,
+            own={self._tun.index},
+            settle=self.settle,
+        )
+        stack.push_async_callback(self._watcher.stop)
+
+    def _start_pump(self, stack: AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        self._pump = Pump(self._tun, self._sockets, self.tunnel, PythonCodec(), mtu=self.mtu)
+        self._pump.settle = self.settle
+        self._pump.path_failed = self._watcher.path_failed
+        self._pump.gone = self.stop
+        self._watcher.start()
+        self._pump.start(loop)
+        stack.callback(self._pump.stop, loop)
+
+    def _start_resolvers(self, stack: AsyncExitStack) -> None:
+        for peer in self.config.peers:
+            if peer.endpoint is not None:
+                resolver = self._resolver(self.tunnel.peers[peer.public_key], str(peer.endpoint))
+                self._resolvers[peer.public_key] = resolver
+                stack.callback(resolver.stop)
+                resolver.start()
+
+    def _resolver(self, peer: Peer, text: str) -> Resolver:
+        def found(endpoints: list[Endpoint]) -> None:
+            self._found(peer, endpoints)
+
+        def failed(why: str) -> None:
+            self.journal.note("unresolved", peer=to_base64(peer.key), why=why)
+
+        return Resolver(text, found=found, failed=failed)
+
+    @property
+    def listen_port(self) -> int:
+        """The UDP port of both families."""
+        return self._sockets[0].port
+
+    # What happens
+
+    def _handle(self, event: Event) -> None:
+        self.journal.publish(event)
+        peer = self.tunnel.peers.get(event.peer)
+        if peer is None:
+            return
+        if isinstance(event, Hunting) and event.peer in self._resolvers:
+            self._resolvers[event.peer].start()
+        if peer.staged and peer.can_send(now=clock.now()):
+            self._pump.flush_staged(peer)
+
+    def _found(self, peer: Peer, endpoints: list[Endpoint]) -> None:
+        """A name was resolved: begin where nothing is known yet, else keep it as a candidate."""
+        versions = {socket.version for socket in self._sockets}
+        usable = [endpoint for endpoint in endpoints if endpoint.host.version in versions]
+        if not usable:
+            return
+        peer.resolved(usable[0], now=clock.now())
+        self._watcher.forget(peer.key)
+        self.settle()
+
+    def _arm(self, deadline: float) -> None:
+        self._stop_alarm()
+        self._alarm_at = deadline
+        delay = max(0.0, deadline - clock.now())
+        self._alarm = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._stop_alarm()
+        self.tunnel.handle_timer(now=clock.now())
+        self.settle()
+
+    def _stop_alarm(self) -> None:
+        self._alarm_at = float("inf")
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    # Commands
+
+    async def _status(self, _request: Answer) -> Answer:
+        return status.document(
+            self.config,
+            self.tunnel,
+            self.journal,
+            listen_port=self.listen_port,
+            mtu=self.mtu,
+            offload={
+                "tun": self._tun.offload,
+                "udp": all(socket.offload for socket in self._sockets),
+                "udp_refusals": sum(socket.refusals for socket in self._sockets),
+            },
+        )
+
+    async def _move(self, request: Answer) -> Answer:
+        planned = PlannedMove(self.tunnel, self._watcher, self.journal, self.settle, self._news)
+        return await planned.run(request)
+
+    async def _down(self, _request: Answer) -> Answer:
+        self.stop()
+        return {}
+
+
+def _settings(peer: PeerConfig) -> PeerSettings:
+    return PeerSettings(
+        peer.public_key,
+        peer.preshared_key or bytes(32),
+        keepalive=peer.persistent_keepalive,
+        sacip=peer.sacip,
+        strict_nat=peer.nat is Nat.STRICT,
+        named=peer.endpoint is not None,
+    )

@@ -1,0 +1,94 @@
+"""The status document: what `sacip-tun status --json` prints, under a versioned schema.
+
+It never says connected when it is not: a peer is `connected` only while a session is valid and
+nothing that we sent has gone unanswered for longer than WireGuard's own patience.
+"""
+
+from typing import Any
+
+from sacip_tun.config import Config, PeerConfig
+from sacip_tun.daemon import clock
+from sacip_tun.daemon.journal import Journal
+from sacip_tun.protocol.address import AddressPair
+from sacip_tun.protocol.keys import to_base64
+from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.sacip import LocalState
+from sacip_tun.protocol.tunnel import Tunnel
+
+SCHEMA = "sacip-tun/status/1"
+
+Document = dict[str, Any]
+
+
+def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journal) -> Document:
+    """Return what there is to say of one peer."""
+    now = clock.now()
+    configured = None if config.endpoint is None else str(config.endpoint)
+    handshake = peer.last_handshake
+    return {
+        "public_key": to_base64(peer.key),
+        "preshared_key": peer.settings.preshared_key != bytes(32),
+        "endpoint_configured": configured,
+        "sacip": peer.speaks_sacip if peer.keypairs.current else None,
+        "state": peer_state(peer, configured, now=now),
+        "allowed_ips": [str(network) for network in tunnel.networks_of(peer)],
+        "latest_handshake_unix": None if handshake is None else clock.unix_time(handshake),
+        "handshake_age": None if handshake is None else round(now - handshake, 3),
+        "rx_bytes": peer.rx_bytes,
+        "tx_bytes": peer.tx_bytes,
+        "persistent_keepalive": peer.settings.keepalive,
+        "local": _pair(peer.path.local),
+        "remote": _pair(peer.path.remote),
+        "observed": None if peer.path.observed is None else str(peer.path.observed),
+        "rtt_milliseconds": None if peer.path.rtt is None else round(peer.path.rtt * 1000, 3),
+        "local_move": peer.exchange.local_move.state.value,
+        "remote_move": peer.exchange.remote_move.state.value,
+        "moves": journal.moves(peer.key),
+    }
+
+
+def peer_state(peer: Peer, configured: str | None, *, now: float) -> str:
+    """Return one word or two for how it stands with a peer."""
+    if peer.exchange.local_move.detached:
+        return "no address"
+    if peer.exchange.local_move.state is LocalState.HUNTING:
+        return "hunting"
+    if peer.path.remote.active is None:
+        return "unresolved" if configured else "no endpoint"
+    if peer.unanswered(now=now):
+        return "silent"
+    if peer.can_seal(now=now):
+        return "connected"
+    return "connecting" if peer.connecting else "idle"
+
+
+def document(
+    config: Config,
+    tunnel: Tunnel,
+    journal: Journal,
+    *,
+    listen_port: int,
+    mtu: int,
+    offload: Document,
+) -> Document:
+    """Return the whole status of an interface."""
+    return {
+        "schema": SCHEMA,
+        "interface": config.interface.name,
+        "public_key": to_base64(tunnel.public_key),
+        "listen_port": listen_port,
+        "fwmark": config.interface.fwmark,
+        "mtu": mtu,
+        "addresses": [str(address) for address in config.interface.addresses],
+        "offload": offload,
+        "drops": {reason.value: count for reason, count in tunnel.drops.items() if count},
+        "peers": [
+            peer_document(tunnel.peers[peer.public_key], peer, tunnel, journal)
+            for peer in config.peers
+        ],
+    }
+
+
+def _pair(pair: AddressPair) -> Document:
+    slots = [None if slot is None else str(slot) for slot in pair.slots]
+    return {"slots": slots, "active": pair.index}

@@ -1,0 +1,151 @@
+"""The watcher: changes of this host's addresses, settled, and told to the tunnel as facts.
+
+Detection (linux/netlink.py) is apart from reaction (protocol/local_move.py); in between, this room
+decides when a change is news. It acts on the leading edge: a usable address is passed on at once.
+Only the news that no address is left waits a moment, since the kernel announces the deletion of a
+primary address before the promotion of a secondary one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from sacip_tun.daemon import clock
+from sacip_tun.linux.addresses import Address
+from sacip_tun.linux.netlink import NetlinkMonitor
+from sacip_tun.linux.snapshot import Snapshot
+from sacip_tun.linux.sources import Source as LinuxSource
+from sacip_tun.protocol.address import Endpoint, Host
+from sacip_tun.protocol.facts import LocalFacts, Source
+from sacip_tun.protocol.frames import Reason
+from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.tunnel import Tunnel
+
+# How long a peer may be without any source before that is believed, in seconds.
+SETTLE = 0.020
+
+
+class Watcher:
+    """Feeds one tunnel with the facts of one network namespace.
+
+    `settle` drains what the tunnel has to say after each change. `own` are the interfaces that no
+    outer packet may leave by: the tunnel's own.
+    """
+
+    def __init__(
+        self,
+        monitor: NetlinkMonitor,
+        tunnel: Tunnel,
+        *,
+        port: int,
+        mark: int,
+        own: set[int],
+        settle: Callable[[], None],
+    ) -> None:
+        self._monitor = monitor
+        self._tunnel = tunnel
+        self._port = port
+        self._mark = mark
+        self._own = own
+        self._settle = settle
+        self._known: dict[bytes, tuple[Source, ...]] = {}
+        self._present: frozenset[Host] = frozenset()
+        self._recheck: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Take the first snapshot as it is, then watch."""
+        self.look(settled=True)
+        self._task = asyncio.ensure_future(self._watch())
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        if self._recheck is not None:
+            self._recheck.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def path_failed(self) -> None:
+        """Look again soon: the kernel refused to send, so something is about to be announced."""
+        if self._recheck is None:
+            self._recheck = asyncio.get_running_loop().call_later(SETTLE, self._look_again)
+
+    def look(self, *, settled: bool = False) -> None:
+        """Compare the snapshot with what is known, and tell the tunnel what is new."""
+        snapshot = self._monitor.snapshot()
+        present = snapshot.hosts
+        news = dict[bytes, tuple[Source, ...]]()
+        for key, peer in self._tunnel.peers.items():
+            sources = self._sources(snapshot, peer)
+            if sources == self._known.get(key) or sources is None:
+                continue
+            if not sources and self._known.get(key) and not settled:
+                self.path_failed()
+                continue
+            news[key] = self._known[key] = sources
+        if news:
+            reasons = self._reasons(snapshot, present)
+            facts = LocalFacts(news, present, reasons)
+            self._tunnel.addresses_changed(facts, now=clock.now())
+            self._settle()
+        self._present = present
+
+    def forget(self, key: bytes) -> None:
+        """Look at a peer anew: its address changed, so other sources may lead there."""
+        self._known.pop(key, None)
+        self.look(settled=True)
+
+    def sources(self, key: bytes) -> tuple[Source, ...]:
+        """Return what is known to lead to a peer, best first."""
+        return self._known.get(key, ())
+
+    def address(self, host: Host) -> Address | None:
+        """Return the address of this host that is `host`, None where it has none such."""
+        for address in self._monitor.snapshot().addresses:
+            if address.host == host:
+                return address
+        return None
+
+    async def _watch(self) -> None:
+        async for _ in self._monitor:
+            self.look()
+
+    def _look_again(self) -> None:
+        self._recheck = None
+        self.look(settled=True)
+
+    def _sources(self, snapshot: Snapshot, peer: Peer) -> tuple[Source, ...] | None:
+        """The usable sources towards a peer, best first; None where the peer is nowhere."""
+        remote = peer.path.remote.active
+        if remote is None:
+            return None
+        found = snapshot.sources_towards(
+            remote.host, self._own, interface=remote.interface, mark=self._mark
+        )
+        kernel = next((source.interface for source in found if source.on_kernel_route), 0)
+        return tuple(
+            Source(
+                Endpoint(source.host, self._port, self._steering(source, kernel)),
+                source.interface,
+                deprecated=source.deprecated,
+                preferred=source.on_kernel_route,
+            )
+            for source in found
+        )
+
+    @staticmethod
+    def _steering(source: LinuxSource, kernel: int) -> int:
+        """Name the interface only where the kernel would take another, or an address needs it."""
+        needed = source.interface != kernel or source.host.is_link_local
+        return source.interface if needed else 0
+
+    def _reasons(self, snapshot: Snapshot, present: frozenset[Host]) -> dict[Host, Reason]:
+        """Say of every address that was or is here why it would not be usable now."""
+        down = {index for index, link in snapshot.links.items() if not (link.up and link.carrier)}
+        reasons = dict.fromkeys(self._present - present, Reason.ADDRESS_REMOVED)
+        for address in snapshot.addresses:
+            lost = address.interface in down
+            reasons[address.host] = Reason.CARRIER_LOST if lost else Reason.ROUTE_CHANGED
+        return reasons

@@ -1,0 +1,155 @@
+"""One end of our tunnel on a host of the lab, run through the command line as a user would."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+from typing import Any, Self
+
+from sacip_tun.lab.namespaces import Host, interface_name
+from sacip_tun.linux.errors import SetupError
+from sacip_tun.protocol.keys import clamped, public_key, to_base64
+
+Document = dict[str, Any]
+
+PROGRAM = (sys.executable, "-m", "sacip_tun")
+# How long an interface may take to come up, and a peer to answer, in seconds.
+PATIENCE = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A key pair in base64."""
+
+    private: str = field(repr=False)
+    public: str
+
+    @classmethod
+    def new(cls) -> Self:
+        """Make a new pair."""
+        private = clamped(os.urandom(32))
+        return cls(to_base64(private), to_base64(public_key(private)))
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The other end, as a tunnel is told of it."""
+
+    public: str
+    endpoint: str | None = None
+    """HOST:PORT, None where it will call."""
+    allowed: tuple[str, ...] = ()
+    preshared: str | None = field(default=None, repr=False)
+    keepalive: int | None = None
+
+
+class LabTunnel:
+    """One end: its key, its inner address, and the daemon that runs it."""
+
+    def __init__(self, host: Host, address: str, listen_port: int = 51820) -> None:
+        self.host = host
+        self.address = address
+        self.listen_port = listen_port
+        self.keys = Keys.new()
+        self.name = interface_name()
+        self._daemon: Popen[str] | None = None
+
+    @property
+    def inner(self) -> str:
+        """The inner address without its prefix length."""
+        return self.address.partition("/")[0]
+
+    def secret_file(self, name: str, secret: str) -> Path:
+        """Write a secret where only its owner can read it."""
+        path = self.host.network.directory / f"{self.name}-{name}"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(f"{secret}\n")
+        return path
+
+    def up(self, *remotes: Remote) -> None:
+        """Bring it up and wait until it is. Raises SetupError with the daemon's own words."""
+        private = self.secret_file("private", self.keys.private)
+        line = ["up", "--foreground", "--interface", self.name, "--private-key-file", str(private)]
+        line += ["--address", self.address, "--listen-port", str(self.listen_port)]
+        for number, remote in enumerate(remotes):
+            line += self._arguments(number, remote)
+        self._daemon = self.host.start([*PROGRAM, *line])
+        self._wait_until_up(self._daemon)
+
+    def _arguments(self, number: int, remote: Remote) -> list[str]:
+        at = "" if remote.endpoint is None else f"@{remote.endpoint}"
+        line = ["--peer", f"{remote.public}{at}"]
+        if remote.allowed:
+            line += ["--allowed-ips", *remote.allowed]
+        if remote.preshared is not None:
+            path = self.secret_file(f"preshared-{number}", remote.preshared)
+            line += ["--preshared-key-file", str(path)]
+        if remote.keepalive is not None:
+            line += ["--persistent-keepalive", str(remote.keepalive)]
+        return line
+
+    def _wait_until_up(self, daemon: Popen[str]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.command("status", self.name, check=False).returncode:
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                raise SetupError(
+                    f"the tunnel on {self.host.name} did not come up",
+                    f"it said: {self.log.strip() or 'nothing'}",
+                )
+            time.sleep(0.05)
+
+    @property
+    def log(self) -> str:
+        """What the daemon wrote to stderr."""
+        return "" if self._daemon is None else self.host.log(self._daemon)
+
+    def command(self, *words: str, check: bool = True) -> CompletedProcess[str]:
+        """Run `sacip-tun WORDS` on this host. Raises CalledProcessError where it fails."""
+        return self.host.run([*PROGRAM, *words], check=check)
+
+    def status(self) -> Document:
+        """Return what `sacip-tun status NAME --json` says."""
+        document: Document = json.loads(self.command("status", self.name, "--json").stdout)
+        return document
+
+    def peer(self, public: str) -> Document:
+        """Return the part of the status that is about one peer."""
+        for document in self.status()["peers"]:
+            if document["public_key"] == public:
+                found: Document = document
+                return found
+        raise KeyError(public)
+
+    def active(self, public: str, side: str) -> str | None:
+        """Return the endpoint in use: of `side` "local" or "remote", towards one peer."""
+        pair = self.peer(public)[side]
+        endpoint: str | None = pair["slots"][pair["active"]]
+        return endpoint
+
+    def monitor(self) -> Popen[str]:
+        """Start `sacip-tun monitor NAME --json`; `host.log` has its lines."""
+        process = self.host.start([*PROGRAM, "monitor", self.name, "--json"])
+        return process
+
+    def reach(self, inner: str) -> None:
+        """Ping an inner address until it answers. Raises SetupError where it does not."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if _answers(self.host, inner):
+                return
+        raise SetupError(
+            f"{self.host.name} does not reach {inner} through the tunnel",
+            f"its daemon said: {self.log.strip() or 'nothing'}",
+        )
+
+
+def _answers(host: Host, inner: str) -> bool:
+    try:
+        done = host.run(["ping", "-n", "-c", "1", "-W", "1", inner], check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0

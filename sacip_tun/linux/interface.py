@@ -1,0 +1,203 @@
+"""Setting up the TUN interface: addresses, MTU, link state and routes, in wg-quick's order."""
+
+import errno
+import socket
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Interface, IPv6Interface
+
+from sacip_tun.linux.addresses import SCOPE_GLOBAL, SCOPE_LINK
+from sacip_tun.linux.errors import InterfaceError
+from sacip_tun.linux.messages import FAMILIES, IFF_UP, Message, codecs
+from sacip_tun.linux.routes import TABLE_MAIN, Network, RouteKind
+from sacip_tun.linux.rtnetlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    RTM_DELADDR,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+    RtnetlinkSocket,
+)
+from sacip_tun.linux.snapshot import Snapshot
+from sacip_tun.protocol.address import Host
+
+Interface = IPv4Interface | IPv6Interface
+
+# What IPv4 hosts must take (RFC 791), what IPv6 links must carry (RFC 8200 section 5), the most an
+# IP packet can be; in bytes.
+MIN_MTU, MIN_MTU_IPV6, MAX_MTU = 576, 1280, 65535
+# Super-packets that wait in the TUN: a short queue leaves the dropping to us (datapath.md 11.4).
+TRANSMIT_QUEUE = 128
+# The origin our routes are marked with, so that a sweep finds them: `ip route show proto 186`.
+ROUTE_PROTOCOL = 186
+# linux/if_addr.h and if_link.h
+IFA_F_NODAD, ADDR_GEN_MODE_NONE = 0x02, 1
+
+
+def interface_index(name: str) -> int:
+    """Return the index of the interface `name`. Raises OSError where there is none."""
+    return socket.if_nametoindex(name)
+
+
+def route_mtu(remotes: Iterable[Host], exclude: Collection[int] = (), *, mark: int = 0) -> int:
+    """Return the smallest MTU of the routes to `remotes`, in bytes; see Snapshot.route_mtu."""
+    return Snapshot.taken().route_mtu(remotes, exclude, mark=mark)
+
+
+def configure(
+    index: int,
+    addresses: Sequence[Interface],
+    mtu: int,
+    routes: Iterable[Network],
+    *,
+    table: int = TABLE_MAIN,
+) -> None:
+    """Give the interface its addresses and MTU, bring it up, and send `routes` into it.
+
+    Routes of length 0 are the caller's affair, those inside an address's own subnet exist already.
+    Raises InterfaceError; what was done until then disappears when the TUN is closed.
+    """
+    _check_mtu(mtu, addresses)
+    with RtnetlinkSocket() as sock:
+        _silence(sock, index)
+        for address in addresses:
+            _add_address(sock, index, address)
+        _bring_up(sock, index, mtu)
+        for network in _wanted(routes, addresses):
+            _add_route(sock, index, network, table)
+
+
+def _check_mtu(mtu: int, addresses: Iterable[Interface]) -> None:
+    ipv6 = any(address.version == 6 for address in addresses)
+    minimum = MIN_MTU_IPV6 if ipv6 else MIN_MTU
+    if not minimum <= mtu <= MAX_MTU:
+        reason = ", because there is an IPv6 address" if ipv6 and mtu < minimum else ""
+        raise InterfaceError(
+            f"an MTU of {mtu} bytes cannot be", f"set one from {minimum} to {MAX_MTU}{reason}"
+        )
+
+
+def _wanted(routes: Iterable[Network], addresses: Sequence[Interface]) -> list[Network]:
+    connected = [address.network for address in addresses]
+    wanted = {
+        route
+        for route in routes
+        if route.prefixlen and not any(_covers(c, route) for c in connected)
+    }
+    return sorted(wanted, key=lambda route: (-route.prefixlen, str(route)))
+
+
+def _covers(network: Network, part: Network) -> bool:
+    return (
+        network.version == part.version
+        and network.prefixlen <= part.prefixlen
+        and part.network_address in network
+    )
+
+
+def _silence(sock: RtnetlinkSocket, index: int) -> None:
+    """Keep the kernel from a link-local address of its own, and the chatter that comes with it."""
+    message = _link(index)
+    mode = ["IFLA_INET6_ADDR_GEN_MODE", ADDR_GEN_MODE_NONE]
+    message["attrs"] = [["IFLA_AF_SPEC", {"attrs": [["AF_INET6", {"attrs": [mode]}]]}]]
+    with suppress(OSError):  # without IPv6 there is none
+        sock.request(message, RTM_NEWLINK)
+
+
+def add_address(index: int, address: Interface) -> None:
+    """Add an address to any interface. Raises OSError: FileExistsError where it is there."""
+    with RtnetlinkSocket() as sock:
+        sock.request(_address(index, address), RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL)
+
+
+def delete_address(index: int, address: Interface) -> None:
+    """Delete an address from an interface. Raises OSError: EADDRNOTAVAIL where it is not there."""
+    with RtnetlinkSocket() as sock:
+        sock.request(_address(index, address), RTM_DELADDR)
+
+
+def _add_address(sock: RtnetlinkSocket, index: int, address: Interface) -> None:
+    try:
+        sock.request(_address(index, address), RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
+    except OSError as error:
+        raise _address_error(address, error) from error
+
+
+def _address(index: int, address: Interface) -> Message:
+    message = codecs().address()
+    message["family"] = FAMILIES[address.version]
+    message["prefixlen"] = address.network.prefixlen
+    message["index"] = index
+    if address.version == 6:
+        message["flags"] = IFA_F_NODAD
+    message["attrs"] = [["IFA_LOCAL", str(address.ip)], ["IFA_ADDRESS", str(address.ip)]]
+    return message
+
+
+def _address_error(address: Interface, error: OSError) -> InterfaceError:
+    if address.version == 6 and error.errno in {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP}:
+        return InterfaceError(
+            f"the address {address} cannot be set: {error.strerror}",
+            "IPv6 may be off: `sysctl net.ipv6.conf.default.disable_ipv6=0`, or remove the address",
+        )
+    return _explained(f"the address {address} cannot be set", error)
+
+
+def _bring_up(sock: RtnetlinkSocket, index: int, mtu: int) -> None:
+    message = _link(index)
+    message["flags"] = message["change"] = IFF_UP
+    message["attrs"] = [["IFLA_MTU", mtu], ["IFLA_TXQLEN", TRANSMIT_QUEUE]]
+    try:
+        sock.request(message, RTM_NEWLINK)
+    except OSError as error:
+        raise _explained(f"the interface cannot be brought up with MTU {mtu}", error) from error
+
+
+def _link(index: int) -> Message:
+    message = codecs().link()
+    message["index"] = index
+    return message
+
+
+def _add_route(sock: RtnetlinkSocket, index: int, network: Network, table: int) -> None:
+    message = codecs().route()
+    message["family"] = FAMILIES[network.version]
+    message["dst_len"] = network.prefixlen
+    message["proto"] = ROUTE_PROTOCOL
+    message["type"] = RouteKind.UNICAST
+    message["scope"] = SCOPE_LINK if network.version == 4 else SCOPE_GLOBAL
+    message["attrs"] = [
+        ["RTA_DST", str(network.network_address)],
+        ["RTA_OIF", index],
+        ["RTA_TABLE", table],
+    ]
+    try:
+        sock.request(message, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise _explained(f"the route {network} cannot be set", error) from error
+        _check_ours(sock, index, network, table)
+
+
+def _check_ours(sock: RtnetlinkSocket, index: int, network: Network, table: int) -> None:
+    """Accept a route that exists already if it is by our interface."""
+    same = [r for r in sock.routes() if r.destination == network and r.table == table]
+    if not any(route.interface == index for route in same):
+        raise InterfaceError(
+            f"there is another route for {network}",
+            f"see `ip route show {network}`; change AllowedIPs, or set Table = off",
+        )
+
+
+def _explained(what: str, error: OSError) -> InterfaceError:
+    if error.errno in {errno.EPERM, errno.EACCES}:
+        return InterfaceError(
+            f"{what}: {error.strerror}",
+            "run as root or with CAP_NET_ADMIN (container: `--cap-add NET_ADMIN`)",
+            missing=True,
+        )
+    if error.errno == errno.ENODEV:
+        return InterfaceError(f"{what}: the interface is gone", "see who deletes it: `ip monitor`")
+    return InterfaceError(f"{what}: {error.strerror}", "see `ip address` and `ip route`")

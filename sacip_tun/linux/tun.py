@@ -1,0 +1,169 @@
+"""The TUN interface: whole super-packets in and out, each behind a 10-byte virtio_net_hdr.
+
+With IFF_VNET_HDR and TUNSETOFFLOAD the kernel hands over up to 64 KB of one TCP or UDP flow in one
+read, and takes as much in one write. Where a kernel has no such header, this file puts a zero one
+in front on read and drops it on write, so that the rooms above know only one shape.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import pytun
+
+from sacip_tun.linux.errors import TunError
+
+# virtio_net_hdr (linux/virtio_net.h): flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
+VNET_HEADER = 10
+NO_VNET_HEADER = bytes(VNET_HEADER)
+# A virtio_net_hdr and the longest IP packet, in bytes.
+SUPERPACKET_CAPACITY = VNET_HEADER + 65535
+
+DEVICE = Path("/dev/net/tun")
+# wg-quick's rule for interface names; IFNAMSIZ is 16 with its final zero.
+NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
+
+# linux/if_tun.h
+TUNSETOFFLOAD = 0x400454D0
+TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN = 1, 2, 4, 8
+TUN_F_USO4, TUN_F_USO6 = 0x20, 0x40
+USO = TUN_F_USO4 | TUN_F_USO6
+# In falling order: Linux 6.2 has USO; 2.6.27 has the rest (datapath.md 3).
+OFFLOADS = (
+    USO | TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+    TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+    TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6,
+)
+VIRTIO_NET_HDR_GSO_NONE, VIRTIO_NET_HDR_GSO_UDP_L4 = 0, 5
+
+Buffer = bytes | bytearray | memoryview
+
+
+class InterfaceGone(Exception):  # noqa: N818  a fact that ends the tunnel in order, not a mistake
+    """The TUN was deleted by somebody else: `ip link delete`, or `wg-quick down`."""
+
+
+class Tun:
+    """A TUN interface that disappears when it is closed.
+
+    `offload`: packets may be merged in front of a write. `udp_offload`: UDP packets too.
+    """
+
+    def __init__(self, device: pytun.TunTapDevice, offload: int | None) -> None:
+        self._device = device
+        self._fd: int = device.fileno()
+        os.set_blocking(self._fd, False)
+        self._has_header = offload is not None
+        self.name: str = device.name
+        self.index = socket.if_nametoindex(self.name)
+        self.offload = bool(offload)
+        self.udp_offload = bool(offload and offload & USO)
+
+    @classmethod
+    def open(cls, name: str, *, offload: bool = True) -> Self:
+        """Create the interface `name`. Raises TunError."""
+        if not NAME.fullmatch(name) or name in {".", ".."}:
+            raise TunError(
+                f"{name!r} cannot be the name of an interface",
+                "use 1 to 15 letters, digits or any of _=+.-",
+            )
+        if offload:
+            device = _create(name, pytun.IFF_VNET_HDR)
+            accepted = _set_offload(device.fileno())
+            if accepted is not None:
+                return cls(device, accepted)
+            device.close()
+        return cls(_create(name, 0), None)
+
+    def fileno(self) -> int:
+        """Return the descriptor, to wait for readability."""
+        return self._fd
+
+    def read(self, buffer: memoryview) -> int:
+        """Read one super-packet into `buffer`; return its length with the 10-byte header.
+
+        `buffer` has SUPERPACKET_CAPACITY bytes. Raises BlockingIOError when there is none, and
+        InterfaceGone.
+        """
+        try:
+            if self._has_header:
+                return os.readv(self._fd, (buffer,))
+            buffer[:VNET_HEADER] = NO_VNET_HEADER
+            return VNET_HEADER + os.readv(self._fd, (buffer[VNET_HEADER:],))
+        except OSError as error:
+            if error.errno in {errno.EBADFD, errno.EIO}:
+                raise InterfaceGone(self.name) from error
+            raise
+
+    def write(self, parts: Sequence[Buffer]) -> None:
+        """Write one super-packet; the first of `parts` is its virtio_net_hdr.
+
+        Raises InterfaceGone, and OSError: EIO while the interface is down, EINVAL where the kernel
+        refuses the packet. A refused merged packet turns merging of its kind off, because some
+        kernels refuse them all (Linux 6.6.44 and 6.10, tailscale#13041; UDP before Linux 6.2).
+        """
+        try:
+            os.writev(self._fd, parts if self._has_header else parts[1:])
+        except OSError as error:
+            if error.errno == errno.EBADFD:
+                raise InterfaceGone(self.name) from error
+            if error.errno == errno.EINVAL:
+                self._stop_merging(parts[0][1])
+            raise
+
+    def _stop_merging(self, gso_type: int) -> None:
+        if gso_type == VIRTIO_NET_HDR_GSO_UDP_L4:
+            self.udp_offload = False
+        elif gso_type != VIRTIO_NET_HDR_GSO_NONE:
+            self.offload = self.udp_offload = False
+
+    def close(self) -> None:
+        """Close, and with that delete the interface; harmless when closed already."""
+        self._device.close()
+
+
+def _create(name: str, flags: int) -> pytun.TunTapDevice:
+    flags |= pytun.IFF_TUN | pytun.IFF_NO_PI | pytun.IFF_TUN_EXCL
+    try:
+        return pytun.TunTapDevice(name=name, flags=flags, dev=str(DEVICE))
+    except OSError as error:
+        raise _explained(name, error) from error
+
+
+def _explained(name: str, error: OSError) -> TunError:
+    match error.errno:
+        case errno.ENOENT | errno.ENXIO | errno.ENODEV:
+            return TunError(
+                f"there is no {DEVICE}",
+                f"load it with `modprobe tun`, or start the container with `--device {DEVICE}`",
+                missing=True,
+            )
+        case errno.EPERM | errno.EACCES:
+            return TunError(
+                f"no privilege to create {name}",
+                "run as root or with CAP_NET_ADMIN (container: `--cap-add NET_ADMIN`)",
+                missing=True,
+            )
+        case errno.EBUSY | errno.EEXIST:
+            return TunError(
+                f"the name {name} is taken by another interface",
+                f"choose another name, or remove that one with `ip link delete {name}`",
+            )
+        case _:
+            return TunError(f"{name} cannot be created: {error}", "see `dmesg` and `ip link`")
+
+
+def _set_offload(fd: int) -> int | None:
+    """Return the offload mask that the kernel accepted, None for none."""
+    for mask in OFFLOADS:
+        try:
+            fcntl.ioctl(fd, TUNSETOFFLOAD, mask)
+        except OSError:
+            continue
+        return mask
+    return None

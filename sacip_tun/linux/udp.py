@@ -1,0 +1,310 @@
+"""The outer UDP sockets: one system call for up to 64 datagrams, each with its own source address.
+
+One socket for each address family, bound to the wildcard and never connected: a connected socket
+cannot roam (boringtun#187). The source of what goes out and the destination of what comes in are
+control messages (IP_PKTINFO), so that a change of address needs no new socket. UDP_SEGMENT cuts one
+buffer into equal datagrams in the kernel, UDP_GRO delivers a run of equal datagrams as one buffer.
+"""
+
+import contextlib
+import errno
+import socket
+import struct
+import sys
+from ipaddress import ip_address
+from typing import NamedTuple, Self
+
+from sacip_tun.linux.errors import SocketError
+from sacip_tun.linux.steering import SteeredSockets
+from sacip_tun.protocol.address import Endpoint
+
+# A buffer for one receive: UDP_GRO gives at most 64 KB (datapath.md 3).
+RECEIVE_CAPACITY = 1 << 16
+# UDP_MAX_SEGMENTS of kernels before 6.9, and 65535 - 20 - 8 bytes of payload.
+MAX_SEGMENTS = 64
+MAX_PAYLOAD = 65507
+# Socket buffers in bytes: about 10 ms in and 1 to 2 ms out at 2.5 Gbit/s (datapath.md 11.4).
+RECEIVE_BUFFER = 4 << 20
+SEND_BUFFER = 1 << 19
+# Entries in each cache; addresses that strangers send from can only fill it and empty it.
+CACHE_SIZE = 1024
+# Tries to find a port that is free in both families.
+PORT_TRIES = 32
+
+# linux/in.h, in6.h, udp.h and asm-generic/socket.h: constants that the socket module lacks.
+IP_PKTINFO, IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_DONT = 8, 10, 23, 0
+UDP_SEGMENT, UDP_GRO = 103, 104
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+PKTINFO = {4: (socket.IPPROTO_IP, IP_PKTINFO), 6: (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)}
+# in_pktinfo or in6_pktinfo, and the segment size.
+ANCILLARY_CAPACITY = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
+
+# What an offloaded send gives on kernels, drivers and routes that cannot segment (quinn#1128).
+REFUSALS = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
+
+Ancillary = list[tuple[int, int, bytes]]
+Sockaddr = tuple[str, int] | tuple[str, int, int, int]
+Path = tuple[Endpoint | None, Endpoint]
+
+
+class Received(NamedTuple):
+    """A run of datagrams of one remote: all `segment_size` long but the last, never 0."""
+
+    length: int
+    segment_size: int
+    local: Endpoint
+    remote: Endpoint
+
+
+class UdpSocket:
+    """A UDP socket of one address family.
+
+    `version` is 4 or 6. `offload` permits UDP_SEGMENT and UDP_GRO. `refusals` counts the paths on
+    which the kernel refused UDP_SEGMENT.
+    """
+
+    def __init__(self, version: int, port: int, mark: int = 0, *, offload: bool = True) -> None:
+        self.version = version
+        self.offload = offload
+        self.refusals = 0
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            _configure(self._socket, version, mark, offload=offload)
+            self._socket.bind(("" if version == 4 else "::", port))
+        except OSError:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[1]
+        self._steered = SteeredSockets(
+            self._socket, lambda sock: _configure(sock, version, mark, offload=False)
+        )
+        self._plain_paths: set[Path] = set()
+        # Keyed by identity, which costs a quarter of a hash; each value keeps its keys alive.
+        self._sockaddrs: dict[int, tuple[Endpoint, Sockaddr]] = {}
+        self._ancillaries: dict[tuple[int, int], tuple[Endpoint | None, Ancillary]] = {}
+        self._locals: dict[bytes, Endpoint] = {}
+        self._remotes: dict[Sockaddr, Endpoint] = {}
+
+    @classmethod
+    def open_pair(
+        cls, port: int, mark: int = 0, *, offload: bool = True
+    ) -> tuple[Self | None, Self | None]:
+        """Open an IPv4 and an IPv6 socket on one same port; 0 chooses one that is free in both.
+
+        None stands for a family that this host does not have. Raises SocketError.
+        """
+        for _ in range(PORT_TRIES):
+            ipv4 = cls._opened(4, port, mark, offload=offload)
+            try:
+                ipv6 = cls._opened(6, ipv4.port if ipv4 else port, mark, offload=offload)
+            except SocketError:
+                if ipv4:
+                    ipv4.close()
+                if port:
+                    raise
+                continue
+            if ipv4 or ipv6:
+                return ipv4, ipv6
+            raise SocketError("this host has neither IPv4 nor IPv6", "see `ip address`")
+        raise SocketError("no UDP port is free in both IPv4 and IPv6", "set ListenPort")
+
+    @classmethod
+    def _opened(cls, version: int, port: int, mark: int, *, offload: bool) -> Self | None:
+        try:
+            return cls(version, port, mark, offload=offload)
+        except PermissionError as error:
+            raise SocketError(
+                f"no privilege for UDP port {port} with FwMark {mark}",
+                "run as root or with CAP_NET_ADMIN, or unset FwMark",
+                missing=True,
+            ) from error
+        except OSError as error:
+            if error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
+                return None
+            raise SocketError(
+                f"UDP port {port} (IPv{version}) cannot be opened: {error.strerror}",
+                "see who has it with `ss -ulpn`, or choose another ListenPort",
+            ) from error
+
+    def fileno(self) -> int:
+        """Return the descriptor, to wait for readability."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close; harmless when closed already."""
+        self._steered.close()
+        self._socket.close()
+
+    def retry_offload(self) -> None:
+        """Try UDP_SEGMENT again on every path: after a change of routes or addresses."""
+        self._plain_paths.clear()
+
+    # Out
+
+    def send(
+        self,
+        data: memoryview,
+        segment_size: int,
+        local: Endpoint | None,
+        remote: Endpoint,
+    ) -> None:
+        """Send `data` as datagrams of `segment_size` bytes, the last one perhaps shorter.
+
+        `local` is the source, None for the kernel's choice; its interface, where not 0, is the one
+        to leave by. Raises OSError as the kernel gives it: BlockingIOError when the socket is full,
+        EINVAL or EADDRNOTAVAIL for a source that is gone, ENETUNREACH and others for the route.
+        """
+        length = len(data)
+        if length <= segment_size:
+            self._send(data, 0, local, remote)
+            return
+        if not self.offload or (self._plain_paths and (local, remote) in self._plain_paths):
+            self._send_plain(data, segment_size, local, remote)
+            return
+        step = min(MAX_SEGMENTS, MAX_PAYLOAD // segment_size) * segment_size or segment_size
+        for start in range(0, length, step):
+            self._send_run(data[start : start + step], segment_size, local, remote)
+
+    def _send_run(
+        self, run: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+    ) -> None:
+        if len(run) <= segment_size:
+            self._send(run, 0, local, remote)
+            return
+        try:
+            self._send(run, segment_size, local, remote)
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            # EINVAL also means that the source is gone: then this raises it again, and the path
+            # keeps its offload.
+            self._send_plain(run, segment_size, local, remote)
+            self._refused(local, remote)
+
+    def _refused(self, local: Endpoint | None, remote: Endpoint) -> None:
+        self.refusals += 1
+        if len(self._plain_paths) >= CACHE_SIZE:
+            self._plain_paths.clear()
+        self._plain_paths.add((local, remote))
+
+    def _send_plain(
+        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+    ) -> None:
+        for start in range(0, len(data), segment_size):
+            self._send(data[start : start + segment_size], 0, local, remote)
+
+    def _send(
+        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+    ) -> None:
+        try:
+            sockaddr = self._sockaddrs[id(remote)][1]
+        except KeyError:
+            sockaddr = self._remember_sockaddr(remote)
+        try:
+            ancillary = self._ancillaries[id(local), segment_size][1]
+        except KeyError:
+            ancillary = self._remember_ancillary(local, segment_size)
+        outlet = self._socket
+        if self.version == 6 and local is not None and local.interface:
+            outlet = self._steered.outlet(local, remote)
+        outlet.sendmsg((data,), ancillary, 0, sockaddr)
+
+    def _remember_sockaddr(self, remote: Endpoint) -> Sockaddr:
+        if len(self._sockaddrs) >= CACHE_SIZE:
+            self._sockaddrs.clear()
+        sockaddr = remote.sockaddr
+        self._sockaddrs[id(remote)] = remote, sockaddr
+        return sockaddr
+
+    def _remember_ancillary(self, local: Endpoint | None, segment_size: int) -> Ancillary:
+        if len(self._ancillaries) >= CACHE_SIZE:
+            self._ancillaries.clear()
+        ancillary = _ancillary(self.version, local, segment_size)
+        self._ancillaries[id(local), segment_size] = local, ancillary
+        return ancillary
+
+    # In
+
+    def receive(self, buffer: memoryview) -> Received | None:
+        """Receive one run of datagrams into `buffer` (RECEIVE_CAPACITY bytes); None when empty."""
+        try:
+            length, ancillary, _, sockaddr = self._socket.recvmsg_into(
+                (buffer,), ANCILLARY_CAPACITY
+            )
+        except BlockingIOError:
+            return None
+        segment_size, pktinfo = 0, b""
+        for level, kind, value in ancillary:
+            if level == socket.SOL_UDP and kind == UDP_GRO:
+                segment_size = int.from_bytes(value[:4], sys.byteorder)
+            elif (level, kind) == PKTINFO[self.version]:
+                pktinfo = value
+        if not 0 < segment_size < length:
+            segment_size = length or 1
+        local = self._locals.get(pktinfo) or self._remember_local(pktinfo)
+        remote = self._remotes.get(sockaddr) or self._remember_remote(sockaddr)
+        return Received(length, segment_size, local, remote)
+
+    def _remember_local(self, pktinfo: bytes) -> Endpoint:
+        if len(self._locals) >= CACHE_SIZE:
+            self._locals.clear()
+        local = self._locals[pktinfo] = _destination(self.version, pktinfo, self.port)
+        return local
+
+    def _remember_remote(self, sockaddr: Sockaddr) -> Endpoint:
+        if len(self._remotes) >= CACHE_SIZE:
+            self._remotes.clear()
+        remote = self._remotes[sockaddr] = Endpoint.from_sockaddr(sockaddr)
+        return remote
+
+
+def _configure(sock: socket.socket, version: int, mark: int, *, offload: bool) -> None:
+    level, pktinfo = PKTINFO[version]
+    if version == 6:
+        sock.setsockopt(level, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
+        sock.setsockopt(level, IPV6_MTU_DISCOVER, PMTUDISC_DONT)
+    else:
+        sock.setsockopt(level, pktinfo, 1)
+        sock.setsockopt(level, IP_MTU_DISCOVER, PMTUDISC_DONT)
+    if mark:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    if offload:
+        with contextlib.suppress(OSError):  # before Linux 5.0: one datagram at a time
+            sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+    _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    _set_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+def _set_buffer(sock: socket.socket, forced: int, option: int, size: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, forced, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, option, size)
+
+
+def _ancillary(version: int, local: Endpoint | None, segment_size: int) -> Ancillary:
+    """Return the control messages of a send; a segment size of 0 means one datagram."""
+    messages: Ancillary = []
+    if local is not None:
+        host = local.host.packed
+        # in_pktinfo: interface, source, (destination); in6_pktinfo: source, interface.
+        info = (
+            struct.pack("=i4s4x", local.interface, host)
+            if version == 4
+            else struct.pack("=16si", host, local.interface)
+        )
+        messages.append((*PKTINFO[version], info))
+    if segment_size:
+        messages.append((socket.SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment_size)))
+    return messages
+
+
+def _destination(version: int, pktinfo: bytes, port: int) -> Endpoint:
+    """Return the destination address of a datagram's header, with our port."""
+    if version == 4:
+        return Endpoint(ip_address(pktinfo[8:12]), port)
+    host = ip_address(pktinfo[:16])
+    (interface,) = struct.unpack("=i", pktinfo[16:20])
+    return Endpoint(host, port, interface if host.is_link_local else 0)

@@ -1,0 +1,87 @@
+"""The status as people read it, compared whole."""
+
+import re
+
+import pytest
+
+from sacip_tun.cli.report import report
+from sacip_tun.cli.terminal import Palette
+
+from .documents import KEY_A, KEY_B, MOVED_PEER, NOW, peer_document, status_document
+
+PLAIN = Palette(coloured=False)
+
+GOLDEN = f"""\
+interface: sacip0
+  public key: {KEY_A}
+  listening port: 51820
+  fwmark: 0xca6c
+  addresses: 10.9.0.1/24, fd00:9::1/64
+  mtu: 1420
+  offload: tun, udp gso
+  dropped: 3 unknown peer, 1 counter seen or too old
+
+peer: {KEY_B}
+  preshared key: (hidden)
+  state: connected, speaks SACIP, round trip 0.4 ms
+  endpoint: hub.example:51820 (as configured)
+  allowed ips: 10.9.0.2/32, fd00:9::/64
+  latest handshake: 1 minute, 5 seconds ago
+  transfer: 1.21 MiB received, 1023 B sent
+  persistent keepalive: every 25 seconds
+  local:    [0] 192.168.1.22:51820
+          → [1] 192.168.1.2:51820  preparing
+  remote: → [0] 192.168.1.1:51820
+  last moves:
+    12 seconds ago        local   192.168.1.22:51820 → 192.168.1.2:51820  address removed, \
+make before break, 1.9 ms
+    1 hour, 1 minute ago  remote  192.168.1.9:51820 → 192.168.1.1:51820   carrier lost, \
+break before make, 41.3 ms, seen as 198.51.100.7:1024
+
+peer: {KEY_B}
+  state: no endpoint
+  allowed ips: (none)
+  latest handshake: none yet
+  transfer: 0 B received, 0 B sent
+  local:  → [0] (not known)
+  remote: → [0] (not known)"""
+
+
+def golden_document():
+    return status_document(
+        MOVED_PEER,
+        peer_document(allowed_ips=[]),
+        fwmark=0xCA6C,
+        addresses=["10.9.0.1/24", "fd00:9::1/64"],
+        offload={"tun": True, "udp_gso": True, "udp_gro": False},
+        drops={"unknown peer": 3, "counter seen or too old": 1},
+    )
+
+
+def test_a_whole_status_reads_like_this():
+    assert report(golden_document(), PLAIN, now=NOW) == GOLDEN
+
+
+def test_colours_add_nothing_but_colours():
+    coloured = report(golden_document(), Palette(coloured=True), now=NOW)
+    assert coloured != GOLDEN
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == GOLDEN
+
+
+def test_no_offload_is_said():
+    document = status_document(offload={"tun": False, "udp_gso": False, "udp_gro": False})
+    assert "  offload: none\n" in report(document, PLAIN, now=NOW) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("sacip", "words"),
+    [(True, "connected, speaks SACIP"), (False, "connected, plain WireGuard"), (None, "connected")],
+)
+def test_whether_the_peer_speaks_sacip_is_said_once_known(sacip, words):
+    document = status_document(peer_document(state="connected", sacip=sacip))
+    assert f"  state: {words}\n" in report(document, PLAIN, now=NOW)
+
+
+def test_a_terminal_gets_no_control_characters():
+    document = status_document(peer_document(endpoint_configured="\x1b]0;evil\x07:1"))
+    assert "endpoint: ?]0;evil?:1" in report(document, PLAIN, now=NOW)

@@ -1,0 +1,43 @@
+import pytest
+from superpackets import Flow
+
+from sacip_tun.datapath.packet import destination, inner_length, source
+
+FOUR, SIX = Flow(4).packet(b"four"), Flow(6).packet(b"six")
+
+
+def test_addresses_are_read_packed() -> None:
+    assert source(memoryview(FOUR)) == bytes([10, 7, 0, 1])
+    assert destination(memoryview(FOUR)) == bytes([10, 7, 0, 2])
+    assert source(memoryview(SIX)) == bytes.fromhex("fd07").ljust(15, b"\0") + b"\1"
+    assert destination(memoryview(SIX)) == bytes.fromhex("fd07").ljust(15, b"\0") + b"\2"
+
+
+@pytest.mark.parametrize("packet", [FOUR, SIX])
+def test_the_length_is_without_padding(packet: bytes) -> None:
+    assert inner_length(memoryview(packet + bytes(11))) == len(packet)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        FOUR[:19],
+        FOUR[:-1],
+        b"\x44" + FOUR[1:],
+        b"\x4f" + FOUR[1:40],
+        FOUR[:2] + b"\0\x13" + FOUR[4:],
+        SIX[:39],
+        SIX[:-1],
+        b"\x54" + FOUR[1:],
+        b"\x14" + SIX[1:],
+    ],
+)
+def test_a_malformed_packet_has_no_facts(packet: bytes) -> None:
+    view = memoryview(packet)
+    assert (inner_length(view), source(view), destination(view)) == (0, None, None)
+
+
+@pytest.mark.parametrize("packet", [FOUR, SIX])
+def test_every_shorter_piece_is_malformed(packet: bytes) -> None:
+    assert not any(inner_length(memoryview(packet[:cut])) for cut in range(len(packet)))

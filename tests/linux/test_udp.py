@@ -1,0 +1,307 @@
+import errno
+import socket
+from ipaddress import ip_address
+
+import pytest
+
+from sacip_tun.linux import udp
+from sacip_tun.linux.errors import SocketError
+from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
+from sacip_tun.protocol.address import Endpoint
+
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+
+@pytest.fixture(params=[4, 6])
+def version(request):
+    return request.param
+
+
+@pytest.fixture
+def opened(version):
+    """A function that opens sockets of one family on the loopback; they are closed in the end."""
+    sockets = []
+
+    def open_socket(**options):
+        sockets.append(UdpSocket(version, 0, **options))
+        return sockets[-1]
+
+    yield open_socket
+    for sock in sockets:
+        sock.close()
+
+
+def endpoint(sock, host=None):
+    return Endpoint(ip_address(host or LOOPBACK[sock.version]), sock.port)
+
+
+def received(sock):
+    """All runs that wait on `sock`, each as (segments, segment size, local, remote)."""
+    buffer = memoryview(bytearray(RECEIVE_CAPACITY))
+    runs = []
+    while (run := sock.receive(buffer)) is not None:
+        data = bytes(buffer[: run.length])
+        size = run.segment_size
+        segments = [data[i : i + size] for i in range(0, len(data), size)]
+        runs.append((segments, size, run.local, run.remote))
+    return runs
+
+
+def segments_of(runs):
+    return [segment for run in runs for segment in run[0]]
+
+
+def pattern(count, size, tail=0):
+    segments = [bytes([index % 251]) * size for index in range(count)]
+    return [*segments, b"\xff" * tail] if tail else segments
+
+
+def test_empty_socket_gives_none(opened):
+    assert opened().receive(memoryview(bytearray(RECEIVE_CAPACITY))) is None
+
+
+def test_one_datagram_with_both_ends(opened):
+    one, other = opened(), opened()
+    one.send(memoryview(b"hello"), 5, None, endpoint(other))
+    assert received(other) == [([b"hello"], 5, endpoint(other), endpoint(one))]
+
+
+def test_endpoints_are_the_same_objects_again(opened):
+    one, other = opened(), opened()
+    for _ in range(2):
+        one.send(memoryview(b"hello"), 5, None, endpoint(other))
+    first, second = received(other)
+    assert first[2] is second[2]
+    assert first[3] is second[3]
+
+
+def test_a_run_goes_and_comes_in_one_piece(opened):
+    one, other = opened(), opened()
+    sent = pattern(44, 1452, tail=100)
+    one.send(memoryview(b"".join(sent)), 1452, endpoint(one), endpoint(other))
+    runs = received(other)
+    assert segments_of(runs) == sent
+    assert len(runs) == 1
+    assert runs[0][1] == 1452
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "tail"), [(130, 100, 7), (46, 1452, 0), (64, 1452, 1), (2, 40000, 3), (65, 1, 0)]
+)
+def test_long_runs_are_split_by_count_and_by_bytes(opened, count, size, tail):
+    one, other = opened(), opened()
+    sent = pattern(count, size, tail)
+    one.send(memoryview(b"".join(sent)), size, None, endpoint(other))
+    assert segments_of(received(other)) == sent
+    assert one.refusals == 0
+
+
+def test_without_offload_every_datagram_goes_alone(opened):
+    one, other = opened(offload=False), opened(offload=False)
+    sent = pattern(5, 300, tail=10)
+    one.send(memoryview(b"".join(sent)), 300, None, endpoint(other))
+    assert [run[0] for run in received(other)] == [[segment] for segment in sent]
+
+
+def test_empty_datagrams_do_not_have_a_segment_size_of_0(opened):
+    one, other = opened(), opened()
+    one.send(memoryview(b""), 0, None, endpoint(other))
+    run = other.receive(memoryview(bytearray(RECEIVE_CAPACITY)))
+    assert (run.length, run.segment_size) == (0, 1)
+
+
+def test_the_source_is_the_one_asked_for():
+    sock, other = UdpSocket(4, 0), UdpSocket(4, 0)
+    try:
+        local = endpoint(sock, "127.0.0.7")
+        sock.send(memoryview(b"x" * 30), 10, local, endpoint(other, "127.0.0.9"))
+        ((_, _, seen_local, seen_remote),) = received(other)
+        assert seen_remote == local
+        assert seen_local == endpoint(other, "127.0.0.9")
+    finally:
+        sock.close()
+        other.close()
+
+
+def test_a_source_that_is_gone_raises_and_keeps_the_offload(opened, version):
+    sock, other = opened(), opened()
+    gone = Endpoint(ip_address({4: "192.0.2.77", 6: "2001:db8::77"}[version]), sock.port)
+    with pytest.raises(OSError) as caught:
+        sock.send(memoryview(b"x" * 30), 10, gone, endpoint(other))
+    assert caught.value.errno in {errno.EINVAL, errno.EADDRNOTAVAIL}
+    assert sock.refusals == 0
+    assert received(other) == []
+
+
+class RefusingSocket:
+    """A socket whose kernel refuses UDP_SEGMENT."""
+
+    def __init__(self, sock, number):
+        self.sock = sock
+        self.number = number
+        self.calls = []
+
+    def sendmsg(self, buffers, ancillary, flags, sockaddr):
+        offloaded = any(kind == udp.UDP_SEGMENT for _, kind, _ in ancillary)
+        self.calls.append((offloaded, sum(map(len, buffers))))
+        if offloaded:
+            raise OSError(self.number, "refused")
+        return self.sock.sendmsg(buffers, ancillary, flags, sockaddr)
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EINVAL, errno.EMSGSIZE])
+def test_a_refused_run_is_sent_plainly_at_once(opened, number):
+    one, other = opened(), opened()
+    refusing = one._socket = RefusingSocket(one._socket, number)
+    sent = pattern(5, 300, tail=10)
+    data, remote = memoryview(b"".join(sent)), endpoint(other)
+    one.send(data, 300, None, remote)
+    assert segments_of(received(other)) == sent
+    assert one.refusals == 1
+    assert refusing.calls == [(True, 1510), *[(False, 300)] * 5, (False, 10)]
+
+
+def test_a_refusing_path_is_remembered_until_offload_is_tried_again(opened):
+    one, other, third = opened(), opened(), opened()
+    refusing = one._socket = RefusingSocket(one._socket, errno.EIO)
+    data = memoryview(b"x" * 20)
+    one.send(data, 10, None, endpoint(other))
+    refusing.calls.clear()
+    one.send(data, 10, None, endpoint(other))
+    assert [offloaded for offloaded, _ in refusing.calls] == [False, False]
+    one.send(data, 10, None, endpoint(third))
+    assert one.refusals == 2
+    one.retry_offload()
+    one.send(data, 10, None, endpoint(other))
+    assert one.refusals == 3
+
+
+def test_other_errors_are_raised_as_they_are(opened):
+    one, other = opened(), opened()
+    one._socket = RefusingSocket(one._socket, errno.EPERM)
+    with pytest.raises(PermissionError):
+        one.send(memoryview(b"x" * 20), 10, None, endpoint(other))
+    assert one.refusals == 0
+
+
+def test_caches_are_bounded(opened, monkeypatch):
+    monkeypatch.setattr(udp, "CACHE_SIZE", 4)
+    one, other = opened(), opened()
+    for size in range(1, 12):
+        one.send(memoryview(b"x" * 40), size, endpoint(one), endpoint(other))
+        received(other)
+    other_end = [opened() for _ in range(6)]
+    for sender in other_end:
+        sender.send(memoryview(b"x"), 1, None, endpoint(other))
+    assert len(received(other)) == 6
+    assert len(one._ancillaries) <= 4
+    assert len(one._sockaddrs) <= 4
+    assert len(other._remotes) <= 4
+
+
+def test_a_pair_has_one_port():
+    ipv4, ipv6 = UdpSocket.open_pair(0)
+    try:
+        assert ipv4.port == ipv6.port != 0
+        assert (ipv4.version, ipv6.version) == (4, 6)
+    finally:
+        ipv4.close()
+        ipv6.close()
+
+
+def test_a_random_port_is_tried_again_when_the_other_family_has_it(monkeypatch):
+    opened = []
+    original = UdpSocket._opened.__func__
+
+    def once_taken(cls, version, port, mark, *, offload):
+        opened.append(version)
+        if opened == [4, 6]:
+            raise SocketError("taken", "for the test")
+        return original(cls, version, port, mark, offload=offload)
+
+    monkeypatch.setattr(UdpSocket, "_opened", classmethod(once_taken))
+    ipv4, ipv6 = UdpSocket.open_pair(0)
+    ipv4.close()
+    ipv6.close()
+    assert opened == [4, 6, 4, 6]
+    assert ipv4.port == ipv6.port
+
+
+def test_a_taken_port_says_so(opened, version):
+    taken = opened()
+    with pytest.raises(SocketError, match=f"UDP port {taken.port} .* ss -ulpn"):
+        UdpSocket.open_pair(taken.port)
+
+
+def test_a_missing_family_is_none(monkeypatch):
+    real = socket.socket
+
+    def without_ipv6(family, *rest):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "no IPv6")
+        return real(family, *rest)
+
+    monkeypatch.setattr(udp.socket, "socket", without_ipv6)
+    ipv4, ipv6 = UdpSocket.open_pair(0)
+    ipv4.close()
+    assert ipv6 is None
+
+
+def test_it_never_sets_dont_fragment(opened, version):
+    level, option = {4: (0, udp.IP_MTU_DISCOVER), 6: (41, udp.IPV6_MTU_DISCOVER)}[version]
+    assert opened()._socket.getsockopt(level, option) == udp.PMTUDISC_DONT
+
+
+@pytest.mark.network
+def test_the_mark_is_set_and_needs_a_privilege(opened):
+    assert opened(mark=51820)._socket.getsockopt(socket.SOL_SOCKET, socket.SO_MARK) == 51820
+
+
+@pytest.mark.network
+def test_link_local_ends_have_their_interface(make_namespace):
+    namespace = make_namespace()
+    namespace.ip("link add eth0 type dummy")
+    namespace.ip("link set eth0 addrgenmode none up")
+    namespace.ip("addr add fe80::1/64 dev eth0 nodad")
+    with namespace.entered():
+        index = socket.if_nametoindex("eth0")
+        one, other = UdpSocket(6, 0), UdpSocket(6, 0)
+        try:
+            to = Endpoint(ip_address("fe80::1"), other.port, index)
+            one.send(memoryview(b"x"), 1, None, to)
+            assert received(other) == [
+                ([b"x"], 1, to, Endpoint(ip_address("fe80::1"), one.port, index))
+            ]
+        finally:
+            one.close()
+            other.close()
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_route_with_a_small_mtu_still_carries_the_run(make_namespace, version):
+    """Segments longer than the path's MTU cannot be offloaded: they go as fragments."""
+    here, there = make_namespace(), make_namespace()
+    here.ip(f"link add eth0 type veth peer name eth0 netns {there.name}")
+    addresses = {4: ("10.0.0.1", "10.0.0.2", 24), 6: ("2001:db8::1", "2001:db8::2", 64)}
+    one_host, other_host, length = addresses[version]
+    for end, host in ((here, one_host), (there, other_host)):
+        nodad = " nodad" if version == 6 else ""
+        end.ip(f"addr add {host}/{length} dev eth0{nodad}")
+        end.ip("link set eth0 up")
+    here.ip("link set eth0 mtu 1280")
+    with there.entered():
+        other = UdpSocket(version, 0)
+    with here.entered():
+        one = UdpSocket(version, 0)
+    try:
+        sent = pattern(3, 1452)
+        one.send(memoryview(b"".join(sent)), 1452, None, endpoint(other, other_host))
+        assert one.refusals == 1
+        assert segments_of(received(other)) == sent
+    finally:
+        one.close()
+        other.close()
