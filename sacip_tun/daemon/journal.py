@@ -63,9 +63,9 @@ class Journal:
         self._listeners: set[Listener] = set()
         self.log: Callable[[Record], None] = lambda _record: None
 
-    def publish(self, event: Event) -> None:
-        """Record an event of the protocol."""
-        record = self._record(event)
+    def publish(self, event: Event, moment: float) -> None:
+        """Record an event of the protocol that happened at `moment`, CLOCK_BOOTTIME in seconds."""
+        record = self._record(event, moment)
         if isinstance(event, Moved):
             self._moves[event.peer].append(record)
         self._spread(record)
@@ -94,10 +94,10 @@ class Journal:
         for listener in self._listeners:
             listener.put(record)
 
-    def _record(self, event: Event) -> Record:
+    def _record(self, event: Event, moment: float) -> Record:
         record: Record = {
             "event": _name(event),
-            "time_unix": clock.unix_time(clock.now()),
+            "time_unix": clock.unix_time(moment),
             "interface": self._interface,
         }
         for field in fields(event):

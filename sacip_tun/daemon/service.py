@@ -92,6 +92,7 @@ class Service:
     def settle(self) -> None:
         """Drain what the protocol has to say, and arm its next timer."""
         tunnel = self.tunnel
+        moment = clock.now()
         self._news.set()
         while True:
             for datagram in tunnel.datagrams_to_send():
@@ -99,7 +100,7 @@ class Service:
             event = tunnel.next_event()
             if event is None:
                 break
-            self._handle(event)
+            self._handle(event, moment)
         deadline = tunnel.next_timer()
         if deadline is not None and deadline < self._alarm_at:
             self._arm(deadline)
@@ -182,8 +183,8 @@ class Service:
 
     # What happens
 
-    def _handle(self, event: Event) -> None:
-        self.journal.publish(event)
+    def _handle(self, event: Event, moment: float) -> None:
+        self.journal.publish(event, moment)
         peer = self.tunnel.peers.get(event.peer)
         if peer is None:
             return

@@ -132,8 +132,7 @@ class LabTunnel:
 
     def monitor(self) -> Popen[str]:
         """Start `sacip-tun monitor NAME --json`; `host.log` has its lines."""
-        process = self.host.start([*PROGRAM, "monitor", self.name, "--json"])
-        return process
+        return self.host.start([*PROGRAM, "monitor", self.name, "--json"])
 
     def reach(self, inner: str) -> None:
         """Ping an inner address until it answers. Raises SetupError where it does not."""

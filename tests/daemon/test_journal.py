@@ -25,7 +25,7 @@ def test_an_event_becomes_a_record_of_plain_values() -> None:
     journal = Journal("sacip0")
     records = []
     journal.log = records.append
-    journal.publish(moved(7))
+    journal.publish(moved(7), 1.0)
     (record,) = records
     assert record.pop("time_unix") > 0
     assert record == {
@@ -45,10 +45,10 @@ def test_an_event_becomes_a_record_of_plain_values() -> None:
 
 def test_the_last_moves_are_kept_and_other_events_are_not() -> None:
     journal = Journal("sacip0")
-    journal.publish(FrameSent(PEER, "CHANGE", 1, None, endpoint("192.0.2.2")))
+    journal.publish(FrameSent(PEER, "CHANGE", 1, None, endpoint("192.0.2.2")), 1.0)
     assert journal.moves(PEER) == []
     for number in range(MAX_MOVES + 3):
-        journal.publish(moved(number))
+        journal.publish(moved(number), 1.0)
     assert [record["number"] for record in journal.moves(PEER)] == list(range(3, MAX_MOVES + 3))
 
 

@@ -22,6 +22,8 @@ class Namespace:
         self.name = f"sacip-{os.getpid()}-{next(numbers)}"
         run("ip", "netns", "add", self.name)
         self.ip("link set lo up")
+        # No duplicate detection: it takes a second or two, and has tests of its own.
+        self.sysctl("net.ipv6.conf.default.accept_dad=0")
 
     def ip(self, arguments):
         return run("ip", "-n", self.name, *arguments.split())

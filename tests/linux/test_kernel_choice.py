@@ -2,7 +2,6 @@
 
 import json
 from ipaddress import ip_address
-from time import monotonic
 
 import pytest
 
@@ -135,16 +134,9 @@ def test_the_first_source_is_the_kernels(case, make_namespace):
     namespace.sysctl("net.ipv4.conf.all.promote_secondaries=1")
     for command in commands:
         namespace.ip(command)
-    settle(namespace)
     with namespace.entered():
         sources = Snapshot.taken().sources_towards(ip_address(remote))
     expected = kernel_choice(namespace, remote)
     first = next((str(source.host) for source in sources if source.on_kernel_route), None)
     assert first == expected
 
-
-def settle(namespace):
-    """Wait until duplicate detection of link-local addresses is over and carriers are up."""
-    deadline = monotonic() + 10
-    while "tentative" in namespace.ip("-6 addr") and monotonic() < deadline:
-        pass
