@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from sacip_tun.cli.directories import Directories
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.cli.parser import build
 from sacip_tun.cli.terminal import complain
+from sacip_tun.outcome import Exit, Failure
 
 DIRECTORIES = Directories()
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.cli.terminal import warn
+from sacip_tun.outcome import Exit, Failure
 
 Answer = dict[str, Any]
 # Status is answered from memory: a daemon that takes longer is stuck.

@@ -4,8 +4,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from sacip_tun.cli.control import Control, socket_of
-from sacip_tun.cli.outcome import Exit
 from sacip_tun.cli.parser import Parser
+from sacip_tun.outcome import Exit
 
 # Routes, addresses and the interface go in milliseconds; an overloaded host gets its time.
 UNDO_TIME = 15.0

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.cli.parser import Parser
 from sacip_tun.config import Config, ConfigError, Entry, Section, assemble, read_key_file
 from sacip_tun.config.values import address
+from sacip_tun.outcome import Exit, Failure
 
 DEFAULT_INTERFACE = "sacip0"
 

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from sacip_tun.cli.keys import new_private_key
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.config import exists, read_key_file
+from sacip_tun.outcome import Exit, Failure
 
 
 class KeyFile:

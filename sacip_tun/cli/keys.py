@@ -5,9 +5,9 @@ import stat
 import sys
 from argparse import Namespace
 
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.terminal import warn
+from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.errors import LocalError
 from sacip_tun.protocol.keys import KEY, clamped, from_base64, public_key, to_base64
 

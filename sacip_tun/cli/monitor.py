@@ -9,9 +9,9 @@ from selectors import EVENT_READ, DefaultSelector
 
 from sacip_tun.cli.control import Answer, Control, accepted, each_running, socket_of
 from sacip_tun.cli.eventline import event_line
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.terminal import Palette
+from sacip_tun.outcome import Exit, Failure
 
 EXAMPLES = """\
 examples:

@@ -4,10 +4,10 @@ from argparse import Namespace
 from ipaddress import ip_interface
 
 from sacip_tun.cli.control import Answer, Control, chosen
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.quantities import milliseconds
 from sacip_tun.cli.terminal import printable
+from sacip_tun.outcome import Exit, Failure
 
 TIMEOUT = 5.0
 # The daemon answers at its own timeout: a little later than that it is stuck.

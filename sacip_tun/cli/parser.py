@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import NoReturn
 
 from sacip_tun import __version__
-from sacip_tun.cli.outcome import Exit, Failure, epilog_of_codes
 from sacip_tun.cli.terminal import complain
+from sacip_tun.outcome import Exit, Failure, epilog_of_codes
 
 
 @dataclass(frozen=True, slots=True)

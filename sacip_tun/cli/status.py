@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sacip_tun.cli.control import Control, each_running, socket_of
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.quantities import age
 from sacip_tun.cli.report import report
 from sacip_tun.cli.terminal import Palette, printable
+from sacip_tun.outcome import Exit, Failure
 
 SCHEMA = "sacip-tun/status/1"
 # REJECT_AFTER_TIME (WireGuard 6.1): a session older than that carries nothing any more.

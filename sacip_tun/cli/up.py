@@ -1,14 +1,16 @@
 """up: read a configuration, from a file or from the command line, and hand it to the daemon."""
 
+import sys
 from argparse import Namespace
 
+from sacip_tun.cli.eventline import Record, event_line
 from sacip_tun.cli.inline import DEFAULT_INTERFACE, configuration, declare
 from sacip_tun.cli.invitation import invitation
 from sacip_tun.cli.keyfile import KeyFile
-from sacip_tun.cli.outcome import Exit, Failure
 from sacip_tun.cli.parser import Parser
-from sacip_tun.cli.terminal import warn
+from sacip_tun.cli.terminal import Palette, warn
 from sacip_tun.config import Config, ConfigError, UnreadableError, load
+from sacip_tun.outcome import Exit, Failure
 
 EXAMPLES = """\
 examples:
@@ -78,22 +80,30 @@ def _up_from_options(options: Namespace) -> int:
     for warning in key.warnings:
         warn(warning)
     key.save()
-    code = int(Exit.FAILED)
+    if options.foreground:
+        print(invitation(config, options.settings), flush=True)
     try:
-        if options.foreground:
-            print(invitation(config, options.settings), flush=True)
-        code = _started(config, foreground=options.foreground)
-    finally:
+        _started(config, foreground=options.foreground)
+    except Failure as failure:
         # In the foreground a later failure ends here too, when the other side knows the key.
-        if code and (not options.foreground or code in {Exit.NO_PRIVILEGE, Exit.BAD_CONFIGURATION}):
+        known = options.foreground and failure.code == Exit.FAILED
+        if not known:
             key.undo()
-    if not options.foreground and not code:
+        raise
+    if not options.foreground:
         print(invitation(config, options.settings))
-    return code
+    return Exit.OK
 
 
 def _started(config: Config, *, foreground: bool) -> int:
+    for warning in config.warnings:
+        warn(warning)
     # A mistake in the input is told before the event loop and netlink are loaded.
     from sacip_tun.daemon import start  # noqa: PLC0415 - see above
 
-    return start(config, foreground=foreground)
+    palette = Palette.of(sys.stderr)
+
+    def say(record: Record) -> None:
+        print(event_line(record, palette, config.interface.name), file=sys.stderr, flush=True)
+
+    return start(config, foreground=foreground, say=say)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.outcome import Exit
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ Command = Callable[[dict[str, Any]], Awaitable[Answer]]
 class CommandError(Exception):
     """A command that cannot be done; `code` is the exit status for the client."""
 
-    def __init__(self, message: str, code: int = 1) -> None:
+    def __init__(self, message: str, code: int = Exit.FAILED) -> None:
         super().__init__(message)
         self.code = code
 
@@ -92,11 +93,11 @@ class ControlServer:
 
     async def _answer(self, request: dict[str, Any] | None) -> Answer:
         if request is None:
-            return failure("a request is one JSON object on a line", 2)
+            return failure("a request is one JSON object on a line", Exit.USAGE)
         command = self._commands.get(str(request.get("command")))
         if command is None:
             known = ", ".join([*self._commands, "monitor"])
-            return failure(f"unknown command; known are {known}", 2)
+            return failure(f"unknown command; known are {known}", Exit.USAGE)
         try:
             return {"ok": True, **await command(request)}
         except CommandError as error:

@@ -5,47 +5,38 @@ interface is up, and prints what the child says otherwise. The child leaves the 
 """
 
 import json
-import logging
 import os
-import sys
 from collections.abc import Callable
 
 import uvloop
 
 from sacip_tun.config import Config
+from sacip_tun.daemon.journal import Record
 from sacip_tun.daemon.service import Service
 from sacip_tun.linux.errors import SetupError
+from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.errors import LocalError
 
-log = logging.getLogger("sacip_tun")
-
-# Exit codes (docs: `sacip-tun --help`).
-OK, FAILED, NO_PRIVILEGE, BAD_CONFIGURATION = 0, 1, 4, 5
-
-Report = Callable[[int, str], None]
+Report = Callable[[Failure | None], None]
+Say = Callable[[Record], None]
 
 
-def start(config: Config, *, foreground: bool) -> int:
-    """Bring the interface up. Returns the exit code, after printing why where it is not 0.
+def start(config: Config, *, foreground: bool, say: Say) -> int:
+    """Bring the interface up; returns Exit.OK, or raises Failure where it cannot be.
 
-    In the foreground it returns when the interface is down again; else once it is up, with a
-    daemon left behind.
+    In the foreground it returns when the interface is down again, and every record of the journal
+    goes to `say`. Else it returns once the interface is up, with a daemon left behind.
     """
-    for warning in config.warnings:
-        print(f"sacip-tun: warning: {warning}", file=sys.stderr)
-    if foreground:
-        return _run_here(config)
-    return _detach(config)
+    return _run_here(config, say) if foreground else _detach(config)
 
 
-def _run_here(config: Config) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    return uvloop.run(_serve(config, _say_here, log.info))
+def _run_here(config: Config, say: Say) -> int:
+    def report(failure: Failure | None) -> None:
+        if failure is not None:
+            raise failure
 
-
-def _say_here(code: int, message: str) -> None:
-    if code != OK:
-        print(message, file=sys.stderr)
+    uvloop.run(_serve(config, report, say))
+    return Exit.OK
 
 
 def _detach(config: Config) -> int:
@@ -53,22 +44,25 @@ def _detach(config: Config) -> int:
     if os.fork() == 0:
         os.close(reader)
         _become_daemon()
-        os._exit(_run_detached(config, writer))
+        _run_detached(config, writer)
+        os._exit(Exit.OK)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read()
     os.wait()
-    code, message = json.loads(said) if said else (FAILED, "the daemon died while starting")
-    if code != OK:
-        print(message, file=sys.stderr)
-    return int(code)
+    if not said:
+        raise Failure("the daemon died while starting", "try again with --foreground to see why")
+    failure = json.loads(said)
+    if failure is not None:
+        raise Failure(*failure)
+    return Exit.OK
 
 
 def _become_daemon() -> None:
     """Leave the session, so that no terminal can stop us; the second fork gives up leading it."""
     os.setsid()
     if os.fork() != 0:
-        os._exit(OK)
+        os._exit(Exit.OK)
     os.chdir("/")
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
@@ -76,41 +70,40 @@ def _become_daemon() -> None:
     os.close(nothing)
 
 
-def _run_detached(config: Config, writer: int) -> int:
+def _run_detached(config: Config, writer: int) -> None:
     """Run, and report over the pipe once: when the interface is up, or why it is not."""
     with os.fdopen(writer, "wb") as pipe:
 
-        def report(code: int, message: str) -> None:
+        def report(failure: Failure | None) -> None:
             if not pipe.closed:
-                pipe.write(json.dumps([code, message]).encode())
+                said = failure and (failure.cause, failure.fix, int(failure.code))
+                pipe.write(json.dumps(said).encode())
                 pipe.close()
 
-        return uvloop.run(_serve(config, report, lambda _line: None))
+        uvloop.run(_serve(config, report, lambda _record: None))
 
 
-async def _serve(config: Config, report: Report, say: Callable[[str], None]) -> int:
+async def _serve(config: Config, report: Report, say: Say) -> None:
     service = Service(config)
-    service.journal.log = lambda record: say(json.dumps(record))
+    service.journal.log = say
     try:
         async with service.running():
-            report(OK, "")
+            report(None)
             await service.until_stopped()
     except (SetupError, LocalError, OSError) as error:
-        code, message = _explain(error, config)
-        report(code, message)
-        return code
-    return OK
+        report(_explained(error, config.interface.name))
 
 
-def _explain(error: SetupError | LocalError | OSError, config: Config) -> tuple[int, str]:
-    """Return the exit code, and the cause with its fix."""
-    name = config.interface.name
-    if isinstance(error, FileExistsError):
-        return FAILED, f"sacip-tun: {name} is up already; see `sacip-tun status {name}`"
-    if isinstance(error, LocalError):
-        return BAD_CONFIGURATION, f"sacip-tun: {error}"
+def _explained(error: SetupError | LocalError | OSError, name: str) -> Failure:
+    """Return the cause, the fix and the exit code."""
     if isinstance(error, SetupError):
-        return NO_PRIVILEGE if error.missing else FAILED, f"sacip-tun: {error}"
+        return Failure(error.cause, error.fix, Exit.NO_PRIVILEGE if error.missing else Exit.FAILED)
+    if isinstance(error, FileExistsError):
+        return Failure(
+            f"{name} is up already", f"see 'sacip-tun status {name}'; end it with 'down {name}'"
+        )
     if isinstance(error, PermissionError):
-        return NO_PRIVILEGE, f"sacip-tun: {error}; run it as root"
-    return FAILED, f"sacip-tun: {error}"
+        return Failure(str(error), "run it as root, for example with sudo", Exit.NO_PRIVILEGE)
+    if isinstance(error, LocalError):
+        return Failure(str(error), "mend the configuration", Exit.BAD_CONFIGURATION)
+    return Failure(str(error), f"see 'ip link show {name}' and 'ss -ulpn'")

@@ -18,14 +18,13 @@ from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.linux import interface
 from sacip_tun.linux.addresses import Address
+from sacip_tun.outcome import Exit
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.keys import to_base64
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.sacip import LocalState
 from sacip_tun.protocol.tunnel import Tunnel
 
-# Exit codes for the client (docs: `sacip-tun --help`).
-USAGE, NOT_REACHED = 2, 6
 # How long a peer may take to follow, in seconds, where the request does not say.
 PATIENCE = 5.0
 
@@ -52,7 +51,9 @@ class PlannedMove:
         new = _parse_target(request.get("to"))
         movers = [peer for peer in self._tunnel.peers.values() if _concerned(peer, new.ip)]
         if not movers:
-            raise CommandError("no connected peer would move: see `sacip-tun status`", NOT_REACHED)
+            raise CommandError(
+                "no connected peer would move: see `sacip-tun status`", Exit.NOT_REACHED
+            )
         old = self._old_address(movers)
         added = self._add(new, request.get("interface"), old)
         try:
@@ -72,7 +73,7 @@ class PlannedMove:
         host = movers[0].path.local.active
         address = self._watcher.address(host.host) if host is not None else None
         if address is None:
-            raise CommandError("the address in use is not on any interface of this host", 1)
+            raise CommandError("the address in use is not on any interface of this host")
         return address
 
     def _add(
@@ -83,7 +84,7 @@ class PlannedMove:
             return None
         if new.network.prefixlen == new.max_prefixlen:
             raise CommandError(
-                f"{new.ip} is on no interface; to add it, say {new.ip}/LENGTH", USAGE
+                f"{new.ip} is on no interface; to add it, say {new.ip}/LENGTH", Exit.USAGE
             )
         try:
             index = interface.interface_index(device) if device else old.interface
@@ -98,7 +99,7 @@ class PlannedMove:
             async with asyncio.timeout(patience):
                 await self._move_peers(movers, new)
         except TimeoutError:
-            raise CommandError(_why_not(movers, new, patience), NOT_REACHED) from None
+            raise CommandError(_why_not(movers, new, patience), Exit.NOT_REACHED) from None
 
     async def _move_peers(self, movers: list[Peer], new: Host) -> None:
         await self._until(lambda: all(self._source(peer, new) for peer in movers))
@@ -147,7 +148,7 @@ def _parse_target(text: object) -> IPv4Interface | IPv6Interface:
     try:
         return ip_interface(str(text))
     except ValueError:
-        raise CommandError(f"{text!r} is not an address", USAGE) from None
+        raise CommandError(f"{text!r} is not an address", Exit.USAGE) from None
 
 
 def _concerned(peer: Peer, new: Host) -> bool:

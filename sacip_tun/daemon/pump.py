@@ -10,15 +10,16 @@ import logging
 from collections.abc import Callable, Iterable
 
 from sacip_tun.daemon import clock
+from sacip_tun.daemon.train import Train
 from sacip_tun.datapath import packet as inner_packet
-from sacip_tun.datapath.codec import SEAL_CAPACITY, Codec, Opened
+from sacip_tun.datapath.codec import Codec, Opened, Sealed
 from sacip_tun.linux.tun import SUPERPACKET_CAPACITY, InterfaceGone, Tun
 from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.context import Datagram
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.messages import MIN_DATA_SIZE as DATA_OVERHEAD
-from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.peer import Grant, Peer
 from sacip_tun.protocol.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -66,9 +67,11 @@ class Pump:
         self._codec = codec
         self._mtu = mtu
         self._routes: dict[bytes, Peer | None] = {}
-        self._read_buffer = memoryview(bytearray(SUPERPACKET_CAPACITY))
+        self._read_buffers = [
+            memoryview(bytearray(SUPERPACKET_CAPACITY)) for _ in range(READS_A_WAKE)
+        ]
         self._receive_buffer = memoryview(bytearray(RECEIVE_CAPACITY))
-        self._out = memoryview(bytearray(SEAL_CAPACITY))
+        self._train = Train()
         self.settle: Callable[[], None] = lambda: None
         self.path_failed: Callable[[], None] = lambda: None
         self.gone: Callable[[], None] = lambda: None
@@ -90,14 +93,15 @@ class Pump:
     def _tun_readable(self) -> None:
         now = clock.now()
         try:
-            for _ in range(READS_A_WAKE):
-                length = self._tun.read(self._read_buffer)
-                self._send_inner(self._read_buffer[:length], now)
+            for buffer in self._read_buffers:
+                length = self._tun.read(buffer)
+                self._send_inner(buffer[:length], now)
         except BlockingIOError:
             pass
         except InterfaceGone:
             self.gone()
             return
+        self._depart(now)
         self.settle()
 
     def _send_inner(self, superpacket: memoryview, now: float) -> None:
@@ -122,6 +126,8 @@ class Pump:
         if grant is None:
             peer.stage(bytes(superpacket), now=now)
             return
+        if not self._train.has_room:
+            self._depart(now)
         session = grant.session
         sealed = self._codec.seal(
             superpacket,
@@ -129,17 +135,48 @@ class Pump:
             session.remote_index,
             grant.first_counter,
             self._mtu,
-            self._out,
+            self._train.room,
         )
-        data = self._out[: sealed.length]
-        if not self._transmit(data, sealed.segment_size, grant.local, grant.remote):
-            peer.stage(bytes(superpacket), now=now)
+        self._couple(peer, grant, sealed, superpacket, now)
+
+    def _couple(
+        self, peer: Peer, grant: Grant, sealed: Sealed, superpacket: memoryview, now: float
+    ) -> None:
+        """Let what was sealed leave with what waits before it, or that first."""
+        train = self._train
+        if not train.fits(peer, grant, sealed):
+            self._send_rest(now)
+            train.begin(peer, grant, sealed)
+        train.add(sealed, superpacket)
+        while (full := train.next_full()) is not None:
+            self._send_part(full, now)
+
+    def _depart(self, now: float) -> None:
+        """Send what waits: nothing waits for longer than a wake-up."""
+        self._send_rest(now)
+        self._train.clear()
+
+    def _send_rest(self, now: float) -> None:
+        rest = self._train.rest()
+        if rest:
+            self._send_part(rest, now)
+
+    def _send_part(self, data: memoryview, now: float) -> None:
+        train = self._train
+        if train.grant is None or train.peer is None:
+            return
+        grant = train.grant
+        if not self._transmit(data, train.segment_size, grant.local, grant.remote):
+            for superpacket in train.superpackets:
+                train.peer.stage(bytes(superpacket), now=now)
+            train.superpackets.clear()
 
     def flush_staged(self, peer: Peer) -> None:
         """Send the inner packets that waited for a session or an address."""
         now = clock.now()
         for superpacket in peer.take_staged():
             self._send_to(peer, memoryview(superpacket), now)
+        self._depart(now)
 
     def transmit(self, datagram: Datagram) -> None:
         """Send what the protocol made: a handshake message, a keepalive or a frame."""

@@ -55,6 +55,7 @@ class Service:
             unix_ns=time.time_ns,
         )
         self.mtu = 0
+        self.faults = 0
         self._tun: Tun
         self._sockets: list[UdpSocket]
         self._pump: Pump
@@ -67,6 +68,7 @@ class Service:
         Raises SetupError, LocalError, or OSError for the control socket.
         """
         async with AsyncExitStack() as stack:
+            asyncio.get_running_loop().set_exception_handler(self._fault)
             stack.callback(self._stop_alarm)
             await self._serve_control(stack)
             self._open(stack)
@@ -105,6 +107,12 @@ class Service:
         if deadline is not None and deadline < self._alarm_at:
             self._arm(deadline)
 
+    def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A bug must neither stop the tunnel nor print a traceback; it is a record, and counted."""
+        error = context.get("exception") or context.get("message")
+        self.faults += 1
+        self.journal.note("fault", what=repr(error), faults=self.faults)
+
     # Bringing up
 
     async def _serve_control(self, stack: AsyncExitStack) -> None:
@@ -114,8 +122,8 @@ class Service:
             {"status": self._status, "move": self._move, "down": self._down},
             self.journal,
         )
-        stack.push_async_callback(server.stop)
         await server.start()
+        stack.push_async_callback(server.stop)
 
     def _open(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
@@ -229,6 +237,7 @@ class Service:
             self.journal,
             listen_port=self.listen_port,
             mtu=self.mtu,
+            faults=self.faults,
             offload={
                 "tun": self._tun.offload,
                 "udp": all(socket.offload for socket in self._sockets),

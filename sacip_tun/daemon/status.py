@@ -69,6 +69,7 @@ def document(
     *,
     listen_port: int,
     mtu: int,
+    faults: int,
     offload: Document,
 ) -> Document:
     """Return the whole status of an interface."""
@@ -81,6 +82,7 @@ def document(
         "mtu": mtu,
         "addresses": [str(address) for address in config.interface.addresses],
         "offload": offload,
+        "faults": faults,
         "drops": {reason.value: count for reason, count in tunnel.drops.items() if count},
         "peers": [
             peer_document(tunnel.peers[peer.public_key], peer, tunnel, journal)

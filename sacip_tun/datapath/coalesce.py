@@ -48,13 +48,15 @@ class Coalescer:
     def __init__(self) -> None:
         self.malformed = 0
 
-    def coalesce(self, packets: Sequence[memoryview], *, offload: bool) -> list[SuperPacket]:
+    def coalesce(
+        self, packets: Sequence[memoryview], *, offload: bool, udp_offload: bool = True
+    ) -> list[SuperPacket]:
         """Return super-packets in the order of their first packets (see Codec.coalesce)."""
         if not offload:
             return self._apart(packets)
         chains: list[_Chain] = []
         latest: dict[bytes, _Chain] = {}
-        for run in runs(packets):
+        for run in runs(packets, udp=udp_offload):
             if not run.length:
                 self.malformed += len(run.packets)
             elif not _extends(latest, run):
@@ -99,6 +101,7 @@ class _Chain:
         payload = candidate.payload
         if (
             payload > first.payload
+            or (payload < first.payload and len(run.packets) > 1)  # only one may be shorter
             or self.count + len(run.packets) > MAX_COALESCED
             or first.headers + self.size + payload * len(run.packets) > MAX_PACKET
         ):

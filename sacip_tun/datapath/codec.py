@@ -136,13 +136,16 @@ class Codec(Protocol):
         The plaintexts lie in an arena of the codec: valid until the next `open`.
         """
 
-    def coalesce(self, packets: Sequence[memoryview], *, offload: bool) -> list[SuperPacket]:
+    def coalesce(
+        self, packets: Sequence[memoryview], *, offload: bool, udp_offload: bool = True
+    ) -> list[SuperPacket]:
         """Merge inner packets, in the order in which they were sent, into few super-packets.
 
         Padding is cut off by the length in the IP header. A packet is merged only with the packets
         of its connection, and only if the kernel would rebuild exactly that packet by segmenting;
         all checksums of merged packets are verified. Nothing overtakes within a connection, except
-        that data may overtake a pure acknowledgement. Without `offload` nothing is merged.
+        that data may overtake a pure acknowledgement. Without `offload` nothing is merged, without
+        `udp_offload` no UDP (kernels before Linux 6.2 refuse merged UDP).
 
         A wrong version or length drops the packet and adds to `malformed`.
         """

@@ -94,9 +94,11 @@ class PythonCodec:
                 opened.append(self._open(receiver, keyring[receiver], counters, buffer, places))
         return opened
 
-    def coalesce(self, packets: Sequence[memoryview], *, offload: bool) -> list[SuperPacket]:
+    def coalesce(
+        self, packets: Sequence[memoryview], *, offload: bool, udp_offload: bool = True
+    ) -> list[SuperPacket]:
         """Merge inner packets into few super-packets."""
-        return self._coalescer.coalesce(packets, offload=offload)
+        return self._coalescer.coalesce(packets, offload=offload, udp_offload=udp_offload)
 
     def _open(
         self,

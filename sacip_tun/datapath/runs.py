@@ -22,16 +22,27 @@ from sacip_tun.datapath.flow import (
     FLAGS,
     PSH,
     TCP,
+    UDP,
     Candidate,
     Facts,
     examine,
     pseudo_header,
     same_bytes,
 )
-from sacip_tun.datapath.packet import IPV4_HEADER, inner_length
+from sacip_tun.datapath.packet import IPV4_HEADER, IPV6_HEADER, inner_length
 
 # Below this, numpy's fixed cost is more than that of comparing one by one.
 _MIN_ROWS: Final = 6
+
+_STEPS: Final = np.arange(MAX_PACKET, dtype=np.uint32)
+
+# Places that say how to normalise the others: version, length, DF, protocol, TCP data offset.
+_LAYOUT: Final = {
+    (4, TCP): [0, 2, 3, 6, 9, 32],
+    (4, UDP): [0, 2, 3, 6, 9],
+    (6, TCP): [0, 4, 5, 6, 52],
+    (6, UDP): [0, 4, 5, 6],
+}
 
 
 class Run(NamedTuple):
@@ -46,13 +57,13 @@ class Run(NamedTuple):
     facts: Facts
 
 
-def runs(packets: Sequence[memoryview]) -> Iterator[Run]:
-    """Split a batch into runs, in order."""
+def runs(packets: Sequence[memoryview], *, udp: bool = True) -> Iterator[Run]:
+    """Split a batch into runs, in order. Without `udp`, UDP packets are no candidates."""
     for _, stretch in groupby(packets, len):
-        yield from _runs_of_stretch(list(stretch))
+        yield from _runs_of_stretch(list(stretch), udp=udp)
 
 
-def _runs_of_stretch(stretch: list[memoryview]) -> Iterator[Run]:
+def _runs_of_stretch(stretch: list[memoryview], *, udp: bool) -> Iterator[Run]:
     """Split packets that have one length, padding included."""
     joined: list[bool] = []
     position = 0
@@ -60,6 +71,8 @@ def _runs_of_stretch(stretch: list[memoryview]) -> Iterator[Run]:
         packet, end = stretch[position], position + 1
         length = inner_length(packet)
         facts = examine(packet, length) if length else Facts(None, None)
+        if facts.candidate and not udp and facts.candidate.protocol == UDP:
+            facts = Facts(facts.connection, None)
         if facts.candidate:
             if not joined and len(stretch) - position >= _MIN_ROWS:
                 joined = [False] * position + _continuations(stretch[position:], facts.candidate)
@@ -77,20 +90,16 @@ def _room(candidate: Candidate) -> int:
 def _continuations(stretch: list[memoryview], first: Candidate) -> list[bool]:
     """Tell for each packet whether it continues the one before, and one False behind the last.
 
-    Only packets with the same layout as `first` (versions, header lengths, length) are looked at.
+    Only packets with the same layout as `first` are looked at.
     """
     rows = _rows(stretch)
-    heads = rows[:, : first.headers]
-    layout = _layout(first.version, first.protocol)
-    good = _alike(heads[:, layout], heads[0, layout]) & _intact(rows, first)
-    masked = heads & _mask(first.version, first.protocol, first.headers)
-    joined: NDArray[np.bool_] = _alike(masked[1:], masked[:-1]) & good[1:] & good[:-1]
-    if first.version == 4:
-        joined &= _identifications_follow(heads)
+    good = _intact(rows, first)
+    alike = _alike(_normalised(rows, first), first)
+    joined: NDArray[np.bool_] = alike & good[1:] & good[:-1]
     if first.protocol == TCP:
-        joined &= _sequences_follow(heads, first)
+        joined &= rows[:-1, first.transport + FLAGS] & PSH == 0
     else:
-        checksummed = _numbers(heads[:, -2:], ">u2") != 0
+        checksummed = _column(rows, first.transport + 6, ">u2") != 0
         joined &= checksummed[1:] == checksummed[:-1]
     return [False, *joined.tolist(), False]
 
@@ -105,8 +114,36 @@ def _rows(stretch: list[memoryview]) -> NDArray[np.uint8]:
     return np.frombuffer(joined, np.uint8).reshape(len(stretch), -1)
 
 
-def _alike(rows: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    alike: NDArray[np.bool_] = np.logical_and.reduce(rows == others, axis=1)
+def _normalised(rows: NDArray[np.uint8], first: Candidate) -> NDArray[np.uint8]:
+    """Return the headers as they would be at the place of the first row, were all rows one train.
+
+    What differs by its nature (checksums, PSH, an identification that nobody uses) is blanked; what
+    counts up is counted back. So the rows of a train are equal.
+    """
+    heads = rows[:, : first.headers] & _mask(
+        first.version, first.protocol, first.headers, atomic=first.atomic
+    )
+    if first.protocol == TCP:
+        steps = _STEPS[: len(rows)] * np.uint32(first.payload)
+        _column(heads, first.transport + 4, ">u4")[...] -= steps
+    if not first.atomic:
+        _column(heads, 4, ">u2")[...] -= _STEPS[: len(rows)].astype(np.uint16)
+    return heads
+
+
+def _alike(heads: NDArray[np.uint8], first: Candidate) -> NDArray[np.bool_]:
+    """Tell for each row but the first whether it and the one before are equal.
+
+    A row whose layout is not that of `first` was not normalised by its own measure, so it is like
+    no other.
+    """
+    flat = heads.tobytes()
+    if flat == flat[: heads.shape[1]] * len(heads):  # the common case: one train
+        return np.ones(len(heads) - 1, np.bool_)
+    layout = _LAYOUT[first.version, first.protocol]
+    known: NDArray[np.bool_] = np.logical_and.reduce(heads[:, layout] == heads[0, layout], axis=1)
+    alike: NDArray[np.bool_] = np.logical_and.reduce(heads[1:] == heads[:-1], axis=1)
+    alike &= known[1:] & known[:-1]
     return alike
 
 
@@ -115,43 +152,24 @@ def _intact(rows: NDArray[np.uint8], first: Candidate) -> NDArray[np.bool_]:
     sums = row_sums(rows[:, ADDRESSES[first.version] : first.length])
     good: NDArray[np.bool_] = (sums + pseudo_header(first)) % MODULUS == 0
     if not first.checksummed:
-        good |= _numbers(rows[:, first.headers - 2 : first.headers], ">u2") == 0
+        good |= _column(rows, first.transport + 6, ">u2") == 0
     if first.version == 4:
         good &= row_sums(rows[:, :IPV4_HEADER]) == 0
     return good
 
 
-def _identifications_follow(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell for each row but the first whether its IPv4 identification counts up, or is free."""
-    identifications = _numbers(heads[:, 4:6], ">u2")
-    atomic: NDArray[np.bool_] = heads[1:, 6] & 0x40 != 0
-    atomic |= np.equal(identifications[1:], identifications[:-1] + np.uint16(1))
-    return atomic
-
-
-def _sequences_follow(heads: NDArray[np.uint8], first: Candidate) -> NDArray[np.bool_]:
-    """Tell for each row but the first whether its data follows that of a row without PSH."""
-    at = first.transport
-    sequences = _numbers(heads[:, at + 4 : at + 8], ">u4")
-    follows: NDArray[np.bool_] = sequences[1:] == sequences[:-1] + np.uint32(first.payload)
-    follows &= heads[:-1, at + FLAGS] & PSH == 0
-    return follows
-
-
-def _numbers(columns: NDArray[np.uint8], kind: str) -> NDArray[np.unsignedinteger]:
-    """Return one native number a row; arithmetic wraps as the protocols' numbers do."""
-    numbers = np.ascontiguousarray(columns).view(kind)[:, 0]
-    return numbers.astype(numbers.dtype.newbyteorder("="))
+def _column(rows: NDArray[np.uint8], at: int, kind: str) -> NDArray[np.unsignedinteger]:
+    """Return a view of one number a row, `at` bytes from where it begins."""
+    return np.ndarray((len(rows),), kind, rows, at, rows.strides[:1])
 
 
 @lru_cache(maxsize=256)
-def _mask(version: int, protocol: int, headers: int) -> NDArray[np.uint8]:
-    return np.frombuffer(same_bytes(version, protocol, headers), np.uint8)
-
-
-@lru_cache(maxsize=4)
-def _layout(version: int, protocol: int) -> list[int]:
-    """Return the places that say where everything else is: version, length, protocol, offset."""
-    places = [0, 2, 3, 9] if version == 4 else [0, 4, 5, 6]
-    offset = [32 if version == 4 else 52]
-    return places + offset if protocol == TCP else places
+def _mask(version: int, protocol: int, headers: int, *, atomic: bool) -> NDArray[np.uint8]:
+    """Return `same_bytes`, with 255 also for lengths, and for what is counted back."""
+    mask = np.frombuffer(same_bytes(version, protocol, headers), np.uint8).copy()
+    transport = IPV4_HEADER if version == 4 else IPV6_HEADER
+    mask[2:4] = 0xFF  # IPv4 length
+    mask[4:6] = 0 if version == 4 and atomic else 0xFF  # identification, IPv6 length
+    width = 4 if protocol == TCP else 2  # sequence, UDP length
+    mask[transport + 4 : transport + 4 + width] = 0xFF
+    return mask

@@ -16,18 +16,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from subprocess import Popen
-from typing import Any
+from subprocess import CalledProcessError, TimeoutExpired
 
 from sacip_tun.lab import rootless
+from sacip_tun.lab.connection import Connection, Document, survived, what_broke
 from sacip_tun.lab.namespaces import NETNS, Network
 from sacip_tun.lab.scenario import DEFAULT, SCENARIOS, Scenario
-from sacip_tun.lab.timeline import Timeline, records
+from sacip_tun.lab.timeline import Timeline
 from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
 from sacip_tun.linux.errors import SetupError
-
-# Exit codes (docs: `sacip-tun --help`).
-OK, FAILED, NO_PRIVILEGE = 0, 1, 4
+from sacip_tun.outcome import Exit
 
 PICTURE = """\
   ┌─────────────────────┐     ┌─────────────────────┐   ┌─────────────────────┐
@@ -36,15 +34,9 @@ PICTURE = """\
      {old:^17}          192.168.1.101/24           192.168.1.4/24
   ───────────┴───────────────────────────┴─────────────────────────┴──── one Ethernet segment
 """
-FLOW = (sys.executable, "-m", "sacip_tun.lab.flow")
-PORT = "5001"
 # The connection runs for so many seconds. The move starts after LEAD of them, and the person at
 # the keyboard takes PAUSE between two commands.
 SECONDS, LEAD, PAUSE = 5.0, 1.5, 1.0
-# How long the connection may take to end after its time, in seconds: a stall prolongs it.
-PATIENCE = 90.0
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +63,7 @@ class Report:
     @property
     def intact(self) -> bool:
         """Tell whether each end received all that was sent, and unchanged."""
-        ends = (self.mover, self.peer)
-        return all(end.get("intact") and end.get("error") is None for end in ends)
+        return survived(self.mover, self.peer)
 
     @property
     def moved(self) -> bool:
@@ -101,7 +92,11 @@ def run(arguments: Namespace) -> int:
         return _run(SCENARIOS[arguments.scenario], verbose=arguments.verbose, keep=arguments.keep)
     except SetupError as error:
         print(f"sacip-tun: {error}", file=sys.stderr)
-        return NO_PRIVILEGE if error.missing else FAILED
+        return Exit.NO_PRIVILEGE if error.missing else Exit.FAILED
+    except (CalledProcessError, TimeoutExpired) as error:
+        notes = "; ".join(getattr(error, "__notes__", ()))
+        print(f"sacip-tun: a command of the lab failed: {error} {notes}", file=sys.stderr)
+        return Exit.FAILED
 
 
 def _words(arguments: Namespace) -> list[str]:
@@ -117,7 +112,7 @@ def _run(scenario: Scenario, *, verbose: bool, keep: bool) -> int:
         _print(report, verbose=verbose)
         if keep:
             _wait_for_the_visitor(lab)
-    return OK if report.intact and report.moved else FAILED
+    return Exit.OK if report.intact and report.moved else Exit.FAILED
 
 
 @contextmanager
@@ -140,43 +135,26 @@ def _built(scenario: Scenario) -> Iterator[Lab]:
 def _show(lab: Lab, scenario: Scenario) -> Report:
     """Make the move under a live connection and collect what was seen of it."""
     timeline = Timeline()
-    monitors = [(tunnel, tunnel.monitor()) for tunnel in (lab.mover, lab.peer)]
-    server, client = _connection(lab)
+    connection = Connection(
+        lab.mover.host, lab.peer.host, lab.peer.inner, "--seconds", f"{SECONDS}"
+    )
+    connection.wait_until_established()
     time.sleep(LEAD)
     origin = _move(lab, scenario, timeline)
-    client.wait(SECONDS + PATIENCE)
-    server.wait(PATIENCE)
-    for tunnel, monitor in monitors:
-        timeline.add_events(tunnel.host.name, tunnel.host.log(monitor).splitlines())
+    mover, peer = connection.finish()
+    for tunnel in (lab.mover, lab.peer):
+        timeline.add_events(tunnel.host.name, tunnel.events())
     report = Report(
         scenario,
         timeline,
         origin,
-        _result(lab.mover.host.log(client)),
-        _result(lab.peer.host.log(server)),
+        mover,
+        peer,
         lab.mover.active(lab.peer.keys.public, "local"),
         lab.peer.active(lab.mover.keys.public, "remote"),
     )
     _add_silences(report)
     return report
-
-
-def _connection(lab: Lab) -> tuple[Popen[str], Popen[str]]:
-    """Start the inner connection and wait until it stands."""
-    server = lab.peer.host.start([*FLOW, "server", "--listen", lab.peer.inner, "--port", PORT])
-    client = lab.mover.host.start(
-        [*FLOW, "client", "--connect", lab.peer.inner, "--port", PORT, "--seconds", f"{SECONDS}"]
-    )
-    deadline = time.monotonic() + PATIENCE
-    while not any(record["event"] == "established" for record in _records(lab, client)):
-        if client.poll() is not None or time.monotonic() > deadline:
-            raise SetupError("the connection does not stand", lab.mover.log or "the log is empty")
-        time.sleep(0.02)
-    return server, client
-
-
-def _records(lab: Lab, client: Popen[str]) -> list[Document]:
-    return list(records(lab.mover.host.log(client).splitlines()))
 
 
 def _move(lab: Lab, scenario: Scenario, timeline: Timeline) -> float:
@@ -192,12 +170,6 @@ def _move(lab: Lab, scenario: Scenario, timeline: Timeline) -> float:
         else:
             lab.mover.command(*words.split())
     return origin
-
-
-def _result(log: str) -> Document:
-    """Return what one end of the connection said last; an empty one where it said nothing."""
-    found = [record for record in records(log.splitlines()) if record.get("event") == "result"]
-    return found[-1] if found else {"error": log.strip() or "it said nothing"}
 
 
 def _add_silences(report: Report) -> None:
@@ -224,7 +196,7 @@ def _print(report: Report, *, verbose: bool) -> None:
 
 
 def _direction(name: str, sender: Document, receiver: Document) -> str:
-    if error := sender.get("error") or receiver.get("error"):
+    if error := what_broke(sender, receiver):
         return f"  {name:<5}  broken: {error}"
     state = "intact" if receiver["intact"] else "NOT intact"
     return (

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 Record = dict[str, Any]
@@ -28,7 +29,7 @@ WORDS = {
 UNSAID = {"event", "time_unix", "interface", "peer"}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line, at a time in seconds since 1970."""
 
@@ -54,9 +55,9 @@ class Timeline:
         """Add one entry."""
         self._entries.append(Entry(time_unix, who, what, details))
 
-    def add_events(self, who: str, lines: Iterable[str]) -> None:
+    def add_events(self, who: str, events: Iterable[Record]) -> None:
         """Add what `sacip-tun monitor --json` printed on one host."""
-        for record in records(lines):
+        for record in events:
             if "event" in record and "time_unix" in record:
                 self.add(record["time_unix"], who, *_said(record))
 
@@ -64,7 +65,8 @@ class Timeline:
         """Render the entries from `origin` on, or all, in the order in which they happened."""
         return [
             entry.line(origin)
-            for entry in sorted(self._entries)
+            # Entries of one moment stay in the order in which their host told them.
+            for entry in sorted(self._entries, key=attrgetter("time_unix"))
             if all_of_it or entry.time_unix >= origin
         ]
 

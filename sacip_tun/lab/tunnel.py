@@ -11,6 +11,7 @@ from subprocess import CompletedProcess, Popen
 from typing import Any, Self
 
 from sacip_tun.lab.namespaces import Host, interface_name
+from sacip_tun.lab.timeline import records
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.protocol.keys import clamped, public_key, to_base64
 
@@ -57,6 +58,7 @@ class LabTunnel:
         self.keys = Keys.new()
         self.name = interface_name()
         self._daemon: Popen[str] | None = None
+        self._monitor: Popen[str] | None = None
 
     @property
     def inner(self) -> str:
@@ -79,6 +81,7 @@ class LabTunnel:
             line += self._arguments(number, remote)
         self._daemon = self.host.start([*PROGRAM, *line])
         self._wait_until_up(self._daemon)
+        self._monitor = self.host.start([*PROGRAM, "monitor", self.name, "--json"])
 
     def _arguments(self, number: int, remote: Remote) -> list[str]:
         at = "" if remote.endpoint is None else f"@{remote.endpoint}"
@@ -130,9 +133,15 @@ class LabTunnel:
         endpoint: str | None = pair["slots"][pair["active"]]
         return endpoint
 
-    def monitor(self) -> Popen[str]:
-        """Start `sacip-tun monitor NAME --json`; `host.log` has its lines."""
-        return self.host.start([*PROGRAM, "monitor", self.name, "--json"])
+    def events(self, name: str | None = None) -> list[Document]:
+        """Return what `sacip-tun monitor --json` printed since it is up: all, or those of a name.
+
+        It listens a moment after `up` returned: a handshake that comes at once may be missing.
+        """
+        if self._monitor is None:
+            return []
+        found = records(self.host.log(self._monitor).splitlines())
+        return [record for record in found if name is None or record.get("event") == name]
 
     def reach(self, inner: str) -> None:
         """Ping an inner address until it answers. Raises SetupError where it does not."""

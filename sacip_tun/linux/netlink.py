@@ -58,7 +58,7 @@ class NetlinkMonitor:
 
     @classmethod
     def open(cls) -> Self:
-        """Subscribe to the kernel's messages; the tables are loaded on entry. Both raise OSError."""
+        """Subscribe to messages; entering loads the tables. Both raise OSError."""
         return cls()
 
     async def __aenter__(self) -> Self:

@@ -3,7 +3,7 @@
 import pytest
 
 from sacip_tun.cli.control import Control, accepted, chosen, socket_of
-from sacip_tun.cli.outcome import Exit, Failure
+from sacip_tun.outcome import Exit, Failure
 
 
 def refusal(call, *arguments):

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from sacip_tun import __version__, cli
-from sacip_tun.cli.outcome import MEANINGS, Exit
 from sacip_tun.cli.parser import COMMANDS
+from sacip_tun.outcome import MEANINGS, Exit
 
 HEAVY = ["asyncio", "numpy", "cryptography", "pyroute2", "uvloop", "sacip_tun.config"]
 

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 import sacip_tun.daemon
+from sacip_tun.outcome import Failure
 from sacip_tun.protocol.keys import clamped, public_key, to_base64
 
 KEY, OTHER, THIRD, SHARED = (to_base64(clamped(bytes([n]) * 32)) for n in (7, 8, 9, 10))
@@ -15,15 +16,17 @@ FILE = f"[Interface]\nPrivateKey = {KEY}\n[Peer]\nPublicKey = {OTHER}\nAllowedIP
 
 
 class FakeStart:
-    """Stands where the daemon is started; returns `code`."""
+    """Stands where the daemon is started; fails with `code`."""
 
     def __init__(self):
         self.code = 0
         self.calls = []
 
-    def __call__(self, config, *, foreground):
+    def __call__(self, config, *, foreground, say):  # noqa: ARG002 - the daemon's signature
         self.calls.append((config, foreground))
-        return self.code
+        if self.code:
+            raise Failure("it cannot be started", "mend it", self.code)
+        return 0
 
     @property
     def config(self):
@@ -219,7 +222,9 @@ def test_the_key_that_was_made_is_used_again(run, start, directories):
 
 def test_a_failed_up_takes_its_key_back(run, start, directories):
     start.code = 4
-    assert run("up", "--address", "10.9.0.1/24") == (4, "", "")
+    code, out, err = run("up", "--address", "10.9.0.1/24")
+    assert (code, out) == (4, "")
+    assert "it cannot be started" in err
     assert not directories.own.exists()
 
 

@@ -515,6 +515,15 @@ def test_without_offload_nothing_is_merged(codec: Codec) -> None:
     assert {superpacket.source for superpacket in superpackets} == {bytes([10, 7, 0, 1])}
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_without_udp_offload_only_tcp_is_merged(codec: Codec, version: int) -> None:
+    udp = Flow(version, "udp").segments(payload_of(9_000), 1000)
+    tcp = Flow(version).segments(payload_of(9_000), 1000)
+    superpackets = codec.coalesce(views(udp + tcp), offload=True, udp_offload=False)
+    assert counts(superpackets) == [*[1] * 9, 9]
+    assert split(codec, superpackets) == udp + tcp
+
+
 def test_no_more_than_the_kernel_takes(codec: Codec) -> None:
     many_small = Flow().segments(payload_of(150 * 100), 100)
     superpackets = merged(codec, many_small)
@@ -634,9 +643,18 @@ def test_psh_ends_a_train(codec: Codec, count: int) -> None:
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=str)
-@pytest.mark.parametrize("lengths", [[1000, 1000, 400, 1000, 1000], [400, 1000, 1000]])
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([1000, 1000, 400, 1000, 1000], [3, 2]),
+        ([400, 1000, 1000], [1, 2]),
+        ([1000, *[400] * 9], [1, 9]),
+        ([1000, 400, 400], [2, 1]),
+        ([*[1000] * 9, 400, *[1000] * 9], [10, 9]),
+    ],
+)
 def test_a_shorter_segment_ends_a_train_and_a_longer_begins_one(
-    codec: Codec, flow: Flow, lengths: list[int]
+    codec: Codec, flow: Flow, lengths: list[int], expected: list[int]
 ) -> None:
     packets, sequence = [], flow.sequence
     for at, length in enumerate(lengths):
@@ -645,7 +663,7 @@ def test_a_shorter_segment_ends_a_train_and_a_longer_begins_one(
         sequence += length
     superpackets = merged(codec, packets)
     assert split(codec, superpackets) == packets
-    assert counts(superpackets) == ([3, 2] if lengths[0] == 1000 else [1, 2])
+    assert counts(superpackets) == expected
 
 
 def test_lengths_within_the_padding_are_told_apart(codec: Codec) -> None:
@@ -756,3 +774,17 @@ def test_whatever_comes_is_delivered_unchanged_or_counted(
     superpackets = codec.coalesce([memoryview(packet) for packet in inputs], offload=True)
     assert codec.malformed - before == len(inputs) - len(expected)
     assert sorted(split(codec, superpackets)) == sorted(expected)
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_a_wrong_udp_length_that_the_checksum_hides_is_not_merged(codec: Codec, count: int) -> None:
+    packets = FOUR_UDP.segments(payload_of(count * 1000), 1000)
+    middle = bytearray(packets[count // 2])
+    middle[24] ^= 0x08  # length + or - 2048, and a payload that makes up for it
+    sign = 1 if middle[24] & 0x08 else -1
+    word = (int.from_bytes(middle[28:30], "big") - sign * 0x0800) % 0xFFFF
+    middle[28:30] = word.to_bytes(2, "big")
+    packets[count // 2] = bytes(middle)
+    superpackets = merged(codec, packets)
+    assert split(codec, superpackets) == packets
+    assert counts(superpackets) == [count // 2, 1, count - count // 2 - 1]

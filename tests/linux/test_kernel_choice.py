@@ -55,7 +55,11 @@ CASES = {
     "blackhole": ([*TWO_PROVIDERS, "route add blackhole 203.0.113.0/24"], FAR),
     "unreachable": ([*TWO_PROVIDERS, "route add unreachable 203.0.113.0/24"], FAR),
     "throw": (
-        [*TWO_PROVIDERS, "route add throw 203.0.113.0/24", "route add 203.0.113.0/24 dev wlan0 table 253"],
+        [
+            *TWO_PROVIDERS,
+            "route add throw 203.0.113.0/24",
+            "route add 203.0.113.0/24 dev wlan0 table 253",
+        ],
         FAR,
     ),
     "no route": ([*ETH, "addr add 10.1.0.2/24 dev eth0"], FAR),
@@ -85,22 +89,34 @@ CASES = {
         ],
         FAR,
     ),
-    "borrowed address": ([*ETH, *WLAN, "addr add 10.1.0.2/24 dev eth0", f"route add {FAR} dev wlan0"], FAR),
+    "borrowed address": (
+        [*ETH, *WLAN, "addr add 10.1.0.2/24 dev eth0", f"route add {FAR} dev wlan0"],
+        FAR,
+    ),
     "loopback": (ETH, "127.0.0.1"),
     "loopback, other": (ETH, "127.0.0.9"),
     "loopback, IPv6": (ETH, "::1"),
     "own address": (TWO_PROVIDERS, "10.2.0.2"),
     "own address, IPv6": (TWO_PROVIDERS, "2001:db8:2::2"),
     "multipath": (
-        [*TWO_PROVIDERS, f"route add {FAR} nexthop via 10.1.0.1 dev eth0 nexthop via 10.1.0.7 dev eth0"],
+        [
+            *TWO_PROVIDERS,
+            f"route add {FAR} nexthop via 10.1.0.1 dev eth0 nexthop via 10.1.0.7 dev eth0",
+        ],
         FAR,
     ),
     "IPv6 deprecated": (
         [*TWO_PROVIDERS, "addr add 2001:db8:1::9/64 dev eth0 nodad preferred_lft 0"],
         FAR6,
     ),
-    "IPv6 ULA beside global, to global": ([*TWO_PROVIDERS, "addr add fd00::2/64 dev eth0 nodad"], FAR6),
-    "IPv6 ULA beside global, to ULA": ([*TWO_PROVIDERS, "addr add fd00::2/64 dev eth0 nodad"], "fd00::9"),
+    "IPv6 ULA beside global, to global": (
+        [*TWO_PROVIDERS, "addr add fd00::2/64 dev eth0 nodad"],
+        FAR6,
+    ),
+    "IPv6 ULA beside global, to ULA": (
+        [*TWO_PROVIDERS, "addr add fd00::2/64 dev eth0 nodad"],
+        "fd00::9",
+    ),
     "IPv6 longest match": (
         [*TWO_PROVIDERS, "addr add 2001:db8:98::2/64 dev eth0 nodad"],
         FAR6,
@@ -124,7 +140,7 @@ def kernel_choice(namespace, remote):
         (answer,) = json.loads(namespace.ip(f"-j route get {remote}"))
     except AssertionError:
         return None
-    return None if "prefsrc" not in answer else answer["prefsrc"]
+    return answer.get("prefsrc")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -139,4 +155,3 @@ def test_the_first_source_is_the_kernels(case, make_namespace):
     expected = kernel_choice(namespace, remote)
     first = next((str(source.host) for source in sources if source.on_kernel_route), None)
     assert first == expected
-

@@ -38,7 +38,9 @@ def test_the_longest_prefix_wins_whatever_its_metric():
 
 
 def test_the_lowest_metric_wins():
-    assert interface_for([route("0.0.0.0/0", 1, metric=600), route("0.0.0.0/0", 2, metric=100)]) == 2
+    assert (
+        interface_for([route("0.0.0.0/0", 1, metric=600), route("0.0.0.0/0", 2, metric=100)]) == 2
+    )
 
 
 def test_router_preference_decides_between_equal_metrics():
@@ -53,9 +55,7 @@ def test_asking_for_an_interface_passes_over_the_others():
     assert interface_for(routes, interface=3) is None
 
 
-@pytest.mark.parametrize(
-    "kind", [RouteKind.BLACKHOLE, RouteKind.UNREACHABLE, RouteKind.PROHIBIT]
-)
+@pytest.mark.parametrize("kind", [RouteKind.BLACKHOLE, RouteKind.UNREACHABLE, RouteKind.PROHIBIT])
 def test_a_refusing_route_ends_the_lookup(kind):
     routes = [route("0.0.0.0/0", 1), route("203.0.113.0/24", 0, kind=kind)]
     assert interface_for(routes) is None

@@ -51,7 +51,9 @@ LOOPBACK_ROUTES = (
 def snapshot(addresses, routes, links=()):
     known = {LO: LOOPBACK_LINK, ETH: Link(ETH, "eth0"), WLAN: Link(WLAN, "wlan0")}
     known |= {link.index: link for link in links}
-    return Snapshot(known, LOOPBACK + tuple(addresses), LOOPBACK_ROUTES + tuple(routes), DEFAULT_RULES)
+    return Snapshot(
+        known, LOOPBACK + tuple(addresses), LOOPBACK_ROUTES + tuple(routes), DEFAULT_RULES
+    )
 
 
 def sources(addresses, routes, remote=PEER, links=(), exclude=(), **question):

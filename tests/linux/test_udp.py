@@ -88,7 +88,8 @@ def test_a_run_goes_and_comes_in_one_piece(opened):
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "tail"), [(130, 100, 7), (46, 1452, 0), (64, 1452, 1), (2, 40000, 3), (65, 1, 0)]
+    ("count", "size", "tail"),
+    [(130, 100, 7), (46, 1452, 0), (64, 1452, 1), (2, 40000, 3), (65, 1, 0)],
 )
 def test_long_runs_are_split_by_count_and_by_bytes(opened, count, size, tail):
     one, other = opened(), opened()
@@ -128,9 +129,8 @@ def test_the_source_is_the_one_asked_for():
 def test_a_source_that_is_gone_raises_and_keeps_the_offload(opened, version):
     sock, other = opened(), opened()
     gone = Endpoint(ip_address({4: "192.0.2.77", 6: "2001:db8::77"}[version]), sock.port)
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match=r"Invalid argument|assign|unreachable"):
         sock.send(memoryview(b"x" * 30), 10, gone, endpoint(other))
-    assert caught.value.errno in {errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH}
     assert sock.refusals == 0
     assert received(other) == []
 
@@ -232,7 +232,7 @@ def test_a_random_port_is_tried_again_when_the_other_family_has_it(monkeypatch):
     assert ipv4.port == ipv6.port
 
 
-def test_a_taken_port_says_so(opened, version):
+def test_a_taken_port_says_so(opened):
     taken = opened()
     with pytest.raises(SocketError, match=f"UDP port {taken.port} .*ss -ulpn"):
         UdpSocket.open_pair(taken.port)
@@ -301,8 +301,11 @@ def test_a_route_with_a_small_mtu_still_carries_the_run(make_namespace, version)
     with here.entered():
         one = UdpSocket(version, 0)
     try:
+        to = endpoint(other, other_host)
+        one.send(memoryview(b"x"), 1, None, to)
+        assert segments_of(received(other, timeout=5)) == [b"x"]
         sent = pattern(3, 1452)
-        one.send(memoryview(b"".join(sent)), 1452, None, endpoint(other, other_host))
+        one.send(memoryview(b"".join(sent)), 1452, None, to)
         assert one.refusals == 1
         assert segments_of(received(other, timeout=5)) == sent
     finally:

@@ -1,5 +1,6 @@
 """The deck's application: inetutils telnetd on one host, inetutils telnet on the other, and us
-at its keyboard."""
+at its keyboard.
+"""
 
 import os
 import pty

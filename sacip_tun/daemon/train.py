@@ -1,0 +1,83 @@
+"""The train: sealed datagrams of one path that leave together.
+
+A super-packet of 64 KB makes 47 datagrams, and the kernel takes 45 of them in one send. Alone, the
+last two would cost as much as the 45 before them, here and at the receiver. So they wait, within
+one wake-up and never longer, for what the next super-packet adds to them.
+"""
+
+from sacip_tun.datapath.codec import SEAL_CAPACITY, Sealed
+from sacip_tun.linux.udp import MAX_PAYLOAD, MAX_SEGMENTS
+from sacip_tun.protocol.peer import Grant, Peer
+
+# Room in bytes for several seals, so that the rest of one need not be moved for the next. Memory is
+# taken up only as far as it is written.
+CAPACITY = 4 * SEAL_CAPACITY
+
+
+class Train:
+    """Datagrams of `segment_size` bytes, the last perhaps shorter, to one peer over one path.
+
+    `superpackets` are what they were made of, for the case that they cannot be sent.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(CAPACITY))
+        self._start = self._end = 0
+        self.peer: Peer | None = None
+        self.grant: Grant | None = None
+        self.segment_size = 0
+        self.superpackets: list[memoryview] = []
+
+    @property
+    def has_room(self) -> bool:
+        """Whether any super-packet can be sealed behind what waits."""
+        return CAPACITY - self._end >= SEAL_CAPACITY
+
+    @property
+    def room(self) -> memoryview:
+        """Where the next super-packet is to be sealed."""
+        return self._buffer[self._end :]
+
+    def fits(self, peer: Peer, grant: Grant, sealed: Sealed) -> bool:
+        """Tell whether what was sealed into `room` may leave with what waits before it."""
+        mine = self.grant
+        return (
+            mine is not None
+            and peer is self.peer
+            and mine.remote is grant.remote
+            and mine.local is grant.local
+            and sealed.segment_size == self.segment_size
+            and (self._end - self._start) % self.segment_size == 0
+        )
+
+    def begin(self, peer: Peer, grant: Grant, sealed: Sealed) -> None:
+        """Start anew with what was sealed into `room`; whatever waited before it has left."""
+        self._start = self._end
+        self.peer, self.grant = peer, grant
+        self.segment_size = sealed.segment_size
+        self.superpackets.clear()
+
+    def add(self, sealed: Sealed, superpacket: memoryview) -> None:
+        """Couple what was sealed into `room`."""
+        self._end += sealed.length
+        self.superpackets.append(superpacket)
+
+    def next_full(self) -> memoryview | None:
+        """Take as many datagrams as one send can carry, None where there are not so many."""
+        size = self.segment_size
+        full = min(MAX_SEGMENTS, MAX_PAYLOAD // size) * size
+        if self._end - self._start < full:
+            return None
+        self._start += full
+        return self._buffer[self._start - full : self._start]
+
+    def rest(self) -> memoryview:
+        """Take all that waits."""
+        start, self._start = self._start, self._end
+        return self._buffer[start : self._end]
+
+    def clear(self) -> None:
+        """Be empty again, at the front of the buffer."""
+        self._start = self._end = 0
+        self.peer = self.grant = None
+        self.superpackets.clear()

@@ -1,0 +1,1 @@
+"""Tests of the linux room; those that need root and namespaces are marked `network`."""

@@ -1,0 +1,149 @@
+import json
+import os
+from ipaddress import ip_address, ip_interface, ip_network
+
+import pytest
+
+from sacip_tun.linux.errors import InterfaceError
+from sacip_tun.linux.interface import configure, interface_index, route_mtu
+from sacip_tun.linux.tun import Tun
+
+IPV4, IPV6 = ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")
+
+
+@pytest.mark.parametrize(
+    ("mtu", "addresses", "advice"),
+    [
+        (575, [IPV4], "576 to 65535"),
+        (65536, [IPV4], "576 to 65535"),
+        (1279, [IPV4, IPV6], "1280 to 65535, because there is an IPv6 address"),
+        (0, [], "576 to 65535"),
+    ],
+)
+def test_an_impossible_mtu_is_refused_first(mtu, addresses, advice):
+    with pytest.raises(InterfaceError) as caught:
+        configure(1, addresses, mtu, [])
+    assert advice in caught.value.fix
+
+
+def test_the_loopback_has_an_index():
+    assert interface_index("lo") == 1
+    with pytest.raises(OSError, match=r"No such device|no interface"):
+        interface_index("no-such-link")
+
+
+@pytest.fixture
+def tun(namespace):  # noqa: ARG001  it is opened inside it
+    opened = Tun.open("sacip0")
+    yield opened
+    opened.close()
+
+
+def networks(*texts):
+    return [ip_network(text) for text in texts]
+
+
+def shown(namespace, arguments):
+    return json.loads(namespace.ip(f"-j {arguments}"))
+
+
+def routes(namespace, family="-4"):
+    found = shown(namespace, f"{family} route show dev sacip0")
+    return sorted(route["dst"] for route in found)
+
+
+@pytest.mark.network
+def test_addresses_mtu_queue_and_state(tun, namespace):
+    configure(tun.index, [IPV4, IPV6], 1420, [])
+    (link,) = shown(namespace, "addr show dev sacip0")
+    assert (link["mtu"], link["txqlen"]) == (1420, 128)
+    assert "UP" in link["flags"]
+    addresses = {(entry["local"], entry["prefixlen"]) for entry in link["addr_info"]}
+    assert addresses == {("10.9.0.1", 24), ("fd00:9::1", 64)}
+
+
+@pytest.mark.network
+def test_the_kernel_sends_nothing_of_its_own(tun):
+    configure(tun.index, [IPV4, IPV6], 1420, [])
+    with pytest.raises(BlockingIOError):
+        tun.read(memoryview(bytearray(70000)))
+
+
+@pytest.mark.network
+def test_routes_beside_the_connected_and_the_default_ones(tun, namespace):
+    wanted = networks(
+        "10.9.0.0/24", "10.9.0.7/32", "192.168.7.0/24", "0.0.0.0/0", "fd00:7::/48", "::/0"
+    )
+    configure(tun.index, [IPV4, IPV6], 1420, wanted)
+    assert routes(namespace) == ["10.9.0.0/24", "192.168.7.0/24"]
+    assert routes(namespace, "-6") == ["fd00:7::/48", "fd00:9::/64"]
+
+
+@pytest.mark.network
+def test_configuring_twice_is_harmless(tun, namespace):
+    for _ in range(2):
+        configure(tun.index, [IPV4], 1420, networks("192.168.7.0/24"))
+    assert routes(namespace) == ["10.9.0.0/24", "192.168.7.0/24"]
+
+
+@pytest.mark.network
+def test_another_table(tun, namespace):
+    configure(tun.index, [IPV4], 1420, networks("192.168.7.0/24"), table=51820)
+    (route,) = shown(namespace, "route show table 51820")
+    assert route["dst"] == "192.168.7.0/24"
+
+
+@pytest.mark.network
+def test_a_route_that_others_have_is_not_stolen(tun, namespace):
+    namespace.ip("link add eth0 type veth peer name far0")
+    namespace.ip("link set eth0 up")
+    namespace.ip("addr add 192.168.7.1/24 dev eth0")
+    with pytest.raises(InterfaceError, match=r"another route for 192\.168\.7\.0/24"):
+        configure(tun.index, [IPV4], 1420, networks("192.168.7.0/24"))
+
+
+@pytest.mark.network
+def test_an_interface_that_is_gone_says_so(tun):
+    index = tun.index
+    tun.close()
+    with pytest.raises(InterfaceError, match="gone"):
+        configure(index, [IPV4], 1420, [])
+
+
+@pytest.mark.network
+def test_without_ipv6_the_cure_is_named(namespace):
+    namespace.sysctl("net.ipv6.conf.default.disable_ipv6=1")
+    namespace.sysctl("net.ipv6.conf.all.disable_ipv6=1")
+    tun = Tun.open("sacip0")
+    with pytest.raises(InterfaceError) as caught:
+        configure(tun.index, [IPV6], 1420, [])
+    assert "disable_ipv6=0" in caught.value.fix
+    configure(tun.index, [IPV4], 1420, [])
+    tun.close()
+
+
+@pytest.mark.network
+def test_without_a_privilege_it_says_so(tun):
+    """The child gives up root; only its exit status comes back."""
+    child = os.fork()
+    if child == 0:
+        os.setuid(65534)
+        try:
+            configure(tun.index, [IPV4], 1420, [])
+        except InterfaceError as error:
+            os._exit(0 if error.missing else 1)
+        os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.network
+def test_the_mtu_of_the_route_to_the_endpoint(namespace):
+    assert route_mtu([ip_address("203.0.113.9")]) == 1500
+    namespace.ip("link add eth0 mtu 1400 type veth peer name far0")
+    namespace.ip("link set eth0 up")
+    namespace.ip("addr add 10.1.0.2/24 dev eth0")
+    namespace.ip("route add 203.0.113.9 via 10.1.0.1 mtu 1300")
+    assert route_mtu([ip_address("203.0.113.9")]) == 1300
+    assert route_mtu([ip_address("203.0.113.9"), ip_address("10.1.0.9")]) == 1300
+    assert route_mtu([ip_address("10.1.0.9")]) == 1400

@@ -1,0 +1,21 @@
+import pytest
+
+from sacip_tun.lab import rootless
+from sacip_tun.lab.namespaces import Network
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _able_to_build_networks():
+    """These tests prove what no other can: where they cannot run they fail, and say why."""
+    if rootless.is_needed():
+        pytest.fail(
+            "network tests need root: sudo, or unshare --user --map-root-user --net --mount"
+        )
+    rootless.require_tun()
+
+
+@pytest.fixture
+def network():
+    """An empty network; what is built in it is gone after the test."""
+    with Network() as network:
+        yield network
