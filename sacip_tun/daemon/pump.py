@@ -13,7 +13,7 @@ from sacip_tun.daemon import clock
 from sacip_tun.daemon.train import Train
 from sacip_tun.datapath import packet as inner_packet
 from sacip_tun.datapath.codec import Codec, Opened, Sealed
-from sacip_tun.linux.tun import SUPERPACKET_CAPACITY, InterfaceGone, Tun
+from sacip_tun.linux.tun import SUPERPACKET_CAPACITY, VNET_HEADER, InterfaceGone, Tun
 from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.context import Datagram
@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 # Super-packets read from the TUN, and batches received, in one wake-up (datapath.md 7).
 READS_A_WAKE = 8
 RECEIVES_A_WAKE = 16
-# virtio_net_hdr in front of each inner packet, in bytes.
-VNET_HEADER = 10
 # Peers found for inner addresses, remembered; emptied when full or when routing changes.
 MAX_ROUTES = 4096
 # Errors that say: this source address or this route is gone. The packet waits for the next one.
@@ -242,7 +240,9 @@ class Pump:
             self._deliver(peer, inner)
 
     def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
-        for superpacket in self._codec.coalesce(packets, offload=self._tun.offload):
+        for superpacket in self._codec.coalesce(
+            packets, offload=self._tun.offload, udp_offload=self._tun.udp_offload
+        ):
             if self._peer_for(superpacket.source) is not peer:
                 self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
                 continue

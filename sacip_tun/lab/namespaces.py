@@ -217,11 +217,11 @@ class Host:
         """End what still runs in this namespace, by process id: politely, then not."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + GRACE
-            _signal(self._process_ids(), number)
-            while self._process_ids() and time.monotonic() < deadline:
+            _signal(self.process_ids(), number)
+            while self.process_ids() and time.monotonic() < deadline:
                 time.sleep(0.01)
 
-    def _process_ids(self) -> list[int]:
+    def process_ids(self) -> list[int]:
         found = _run(["ip", "netns", "pids", self.namespace], check=False)
         return [int(word) for word in found.stdout.split()]
 

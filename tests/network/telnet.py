@@ -1,6 +1,4 @@
-"""The deck's application: inetutils telnetd on one host, inetutils telnet on the other, and us
-at its keyboard.
-"""
+"""The deck's application: inetutils telnet and telnetd, and us at the keyboard."""
 
 import os
 import pty

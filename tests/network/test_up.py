@@ -1,0 +1,268 @@
+"""Bringing tunnels up and down for real: what goes wrong says why, and leaves nothing behind.
+
+    a eth0 192.168.1.22        b eth0 192.168.1.101
+    ──────┴───────────────────────┴──────  192.168.1.0/24
+"""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from sacip_tun.lab.namespaces import Host, Network, interface_name
+from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote
+
+pytestmark = pytest.mark.network
+
+RUN = Path("/run/sacip-tun")
+HOSTILE = """
+import os, socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for length in range(0, 301):
+    for kind in range(7):
+        sock.sendto((bytes([kind, 0, 0, 0]) + os.urandom(300))[:length], ("192.168.1.101", 51820))
+for length in (1000, 9000, 65507):
+    sock.sendto(bytes([4, 0, 0, 0]) + os.urandom(length - 4), ("192.168.1.101", 51820))
+"""
+
+
+class Attempt:
+    """One `up` on a host that is alone."""
+
+    def __init__(self, network: Network) -> None:
+        self.host = network.host("a")
+        self.host.plug(network.segment("lan"), "eth0", "192.168.1.22/24")
+        self.name = interface_name()
+        self.path = network.directory / f"{self.name}.conf"
+        self.keys, self.other = Keys.new(), Keys.new()
+        self.text = (
+            f"[Interface]\nPrivateKey = {self.keys.private}\nAddress = 10.9.0.1/24\n"
+            f"[Peer]\nPublicKey = {self.other.public}\nAllowedIPs = 10.9.0.2/32\n"
+        )
+
+    def up(self, *prefix: str, mode: int = 0o600) -> subprocess.CompletedProcess[str]:
+        self.path.write_text(self.text)
+        self.path.chmod(mode)
+        return self.host.run([*prefix, *PROGRAM, "up", str(self.path)], check=False)
+
+    def down(self) -> None:
+        assert self.host.run([*PROGRAM, "down", self.name], check=False).returncode == 0
+
+    def assert_nothing_is_left(self) -> None:
+        assert self.name not in self.host.ip("link show")
+        assert not (RUN / f"{self.name}.sock").exists()
+        assert self.host.run(["ss", "-ulnH"]).stdout == ""
+
+
+@pytest.fixture
+def attempt():
+    with Network() as network:
+        yield Attempt(network)
+
+
+def test_up_returns_when_the_interface_is_up_and_down_undoes_it_exactly(attempt: Attempt) -> None:
+    before = [attempt.host.ip(f"{what} show") for what in ("link", "address", "route", "rule")]
+    assert attempt.up().returncode == 0
+    assert "10.9.0.1/24" in attempt.host.ip(f"address show dev {attempt.name}")
+    assert (RUN / f"{attempt.name}.sock").stat().st_mode & 0o777 == 0o600
+    attempt.down()
+    after = [attempt.host.ip(f"{what} show") for what in ("link", "address", "route", "rule")]
+    assert after == before
+    attempt.assert_nothing_is_left()
+
+
+def test_a_name_can_be_used_again_at_once(attempt: Attempt) -> None:
+    for _ in range(3):
+        assert attempt.up().returncode == 0
+        attempt.down()
+
+
+def test_a_second_up_is_refused_and_does_not_touch_the_first(attempt: Attempt) -> None:
+    assert attempt.up().returncode == 0
+    again = attempt.up()
+    assert again.returncode == 1
+    assert f"{attempt.name} is up already" in again.stderr
+    attempt.down()
+    attempt.assert_nothing_is_left()
+
+
+def test_a_daemon_that_was_killed_leaves_only_a_socket_that_the_next_up_replaces(
+    attempt: Attempt,
+) -> None:
+    assert attempt.up().returncode == 0
+    (pid,) = attempt.host.process_ids()
+    subprocess.run(["kill", "-KILL", str(pid)], check=True)
+    while attempt.host.process_ids():
+        time.sleep(0.01)
+    assert attempt.name not in attempt.host.ip("link show")
+    status = attempt.host.run([*PROGRAM, "status", attempt.name], check=False)
+    assert (status.returncode, "not running" in status.stderr) == (3, True)
+    assert attempt.up().returncode == 0
+    attempt.down()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        (("PrivateKey = ", "PrivateKey = x"), 5, "line 2"),
+        (("PrivateKey", "PrivatKey"), 5, "PrivateKey"),
+        (("AllowedIPs", "AlowedIPs"), 5, "AllowedIPs"),
+        (("Address = 10.9.0.1/24", "Address = 10.9.0.1/24\nMTU = 40"), 5, "MTU"),
+        (("Address = 10.9.0.1/24", "Address = 10.9.0.1/24\nMTU = 70000"), 5, "MTU"),
+        (("Address = 10.9.0.1/24", "Address = fd00::1/64\nMTU = 1000"), 5, "1280"),
+        (("[Peer]", "nonsense\n[Peer]"), 5, "line 4"),
+    ],
+)
+def test_a_wrong_file_names_its_line_and_leaves_nothing(
+    attempt: Attempt, change: tuple[str, str], code: int, message: str
+) -> None:
+    attempt.text = attempt.text.replace(*change)
+    done = attempt.up()
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+    attempt.assert_nothing_is_left()
+
+
+def test_a_peer_twice_and_a_peer_that_is_ourselves_are_refused(attempt: Attempt) -> None:
+    peer = attempt.text.partition("[Peer]")[2]
+    attempt.text += f"[Peer]{peer}"
+    assert attempt.up().returncode == 5
+    attempt.text = attempt.text.replace(attempt.other.public, attempt.keys.public, 1)
+    done = attempt.up()
+    assert done.returncode == 5
+    assert "this host itself" in done.stderr
+    attempt.assert_nothing_is_left()
+
+
+def test_a_file_that_everybody_can_read_is_refused(attempt: Attempt) -> None:
+    done = attempt.up(mode=0o644)
+    assert done.returncode == 5
+    assert "chmod" in done.stderr
+    attempt.assert_nothing_is_left()
+
+
+def test_an_interface_that_exists_already_is_left_alone(attempt: Attempt) -> None:
+    attempt.host.ip(f"link add {attempt.name} type bridge")
+    done = attempt.up()
+    assert done.returncode == 1
+    assert f"{attempt.name} is taken" in done.stderr
+    assert attempt.name in attempt.host.ip("link show")
+    assert not (RUN / f"{attempt.name}.sock").exists()
+
+
+def test_a_port_in_use_is_named(attempt: Attempt) -> None:
+    attempt.text = attempt.text.replace("Address", "ListenPort = 51999\nAddress", 1)
+    holder = ["-c", "import socket,time;s=socket.socket(2,2);s.bind(('',51999));time.sleep(60)"]
+    attempt.host.start([PROGRAM[0], *holder])
+    while "51999" not in attempt.host.run(["ss", "-ulnH"]).stdout:
+        time.sleep(0.02)
+    done = attempt.up()
+    assert done.returncode == 1
+    assert "51999" in done.stderr
+    assert attempt.name not in attempt.host.ip("link show")
+
+
+def test_an_address_that_another_interface_routes_is_told(attempt: Attempt) -> None:
+    attempt.text = attempt.text.replace("10.9.0.2/32", "192.168.7.0/24")
+    attempt.host.ip("route add 192.168.7.0/24 dev eth0")
+    done = attempt.up()
+    assert done.returncode == 1
+    assert "192.168.7.0/24" in done.stderr
+    attempt.assert_nothing_is_left()
+
+
+def test_without_dev_net_tun(attempt: Attempt) -> None:
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"]
+    done = attempt.up(*hidden)
+    assert done.returncode == 4
+    assert "/dev/net/tun" in done.stderr
+    attempt.assert_nothing_is_left()
+
+
+def test_without_privilege(attempt: Attempt) -> None:
+    done = attempt.up("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    assert done.returncode == 4
+    assert "CAP_NET_ADMIN" in done.stderr
+    attempt.assert_nothing_is_left()
+
+
+def test_a_name_that_does_not_resolve_is_tried_again_and_said(attempt: Attempt) -> None:
+    attempt.text += "Endpoint = hub.invalid:51820\n"
+    assert attempt.up().returncode == 0
+    status = json.loads(attempt.host.run([*PROGRAM, "status", attempt.name, "--json"]).stdout)
+    assert status["peers"][0]["state"] == "unresolved"
+    watch = attempt.host.run(
+        ["timeout", "4", *PROGRAM, "monitor", attempt.name, "--json"], check=False
+    )
+    assert "hub.invalid" in watch.stdout
+    attempt.down()
+
+
+def test_in_the_foreground_it_ends_cleanly_on_sigterm_and_sigint(attempt: Attempt) -> None:
+    for number in ("TERM", "INT"):
+        attempt.path.write_text(attempt.text)
+        attempt.path.chmod(0o600)
+        process = attempt.host.start([*PROGRAM, "up", "--foreground", str(attempt.path)])
+        while attempt.name not in attempt.host.ip("link show"):
+            assert process.poll() is None, attempt.host.log(process)
+            time.sleep(0.02)
+        while not (RUN / f"{attempt.name}.sock").exists():
+            time.sleep(0.02)
+        time.sleep(0.3)
+        subprocess.run(["kill", f"-{number}", str(process.pid)], check=True)
+        assert process.wait(5) == 0
+        assert "Traceback" not in attempt.host.log(process)
+        attempt.assert_nothing_is_left()
+
+
+def test_deleting_the_interface_ends_the_daemon(attempt: Attempt) -> None:
+    assert attempt.up().returncode == 0
+    attempt.host.ip(f"link delete {attempt.name}")
+    deadline = time.monotonic() + 5
+    while attempt.host.process_ids() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert attempt.host.process_ids() == []
+    attempt.assert_nothing_is_left()
+
+
+def connected(network: Network) -> tuple[LabTunnel, LabTunnel]:
+    segment = network.segment("lan")
+    hosts: list[Host] = []
+    for name, address in (("a", "192.168.1.22/24"), ("b", "192.168.1.101/24")):
+        host = network.host(name)
+        host.plug(segment, "eth0", address)
+        hosts.append(host)
+    a, b = LabTunnel(hosts[0], "10.9.0.2/24"), LabTunnel(hosts[1], "10.9.0.1/24")
+    b.up(Remote(a.keys.public, allowed=("10.9.0.2/32",)))
+    a.up(Remote(b.keys.public, "192.168.1.101:51820", ("10.9.0.1/32",)))
+    a.reach("10.9.0.1")
+    return a, b
+
+
+def test_datagrams_of_every_length_and_type_are_counted_and_answered_by_nothing() -> None:
+    with Network() as network:
+        a, b = connected(network)
+        a.host.run([PROGRAM[0], "-c", HOSTILE])
+        a.reach("10.9.0.1")
+        status = b.status()
+        assert status["faults"] == 0
+        assert sum(status["drops"].values()) >= 2000
+        assert "Traceback" not in b.log
+        assert "fault" not in b.log
+
+
+def test_an_inner_source_that_is_not_the_peers_is_dropped_and_counted() -> None:
+    with Network() as network:
+        a, b = connected(network)
+        a.host.ip(f"address add 10.9.0.77/32 dev {a.name}")
+        a.host.run(["ping", "-c", "2", "-W", "1", "-I", "10.9.0.77", "10.9.0.1"], check=False)
+        assert b.status()["drops"]["inner source not allowed for this peer"] >= 2
+
+
+def test_what_has_no_peer_is_counted() -> None:
+    with Network() as network:
+        a, _ = connected(network)
+        a.host.run(["ping", "-c", "2", "-W", "1", "10.9.0.99"], check=False)
+        assert a.status()["drops"]["no peer for this destination"] >= 2
