@@ -29,7 +29,7 @@ def event_line(record: Record, palette: Palette, interface: str) -> str:
         printable(left.pop("peer", None) or "-")[:PEER_WIDTH].ljust(PEER_WIDTH),
         _event(name, palette),
     ]
-    details = [text for text in (_path(left), _why(left)) if text]
+    details = [text for text in (_path(left, name), _why(left)) if text]
     return "  ".join([*columns, *details]).rstrip()
 
 
@@ -40,7 +40,7 @@ def _event(name: str, palette: Palette) -> str:
     return palette.bad(text) if name in BAD else text
 
 
-def _path(left: Record) -> str:
+def _path(left: Record, event: str) -> str:
     """Take out of `left` what says where: the side, the frame's code, and two ends."""
     words = [printable(left.pop(key)) for key in ("side", "code") if left.get(key)]
     old, new = left.pop("old", None), left.pop("new", None)
@@ -48,7 +48,8 @@ def _path(left: Record) -> str:
     if new or old:
         words.append(f"{printable(old or '(none)')} → {printable(new or '(none)')}")
     elif local:
-        words.append(f"{printable(local)} ↔ {printable(remote)}")
+        ends = (local, remote) if event != "frame-received" else (remote, local)
+        words.append(" → ".join(map(printable, ends)))
     elif remote:
         words.append(printable(remote))
     observed, claimed = left.pop("observed", None), left.pop("claimed", None)

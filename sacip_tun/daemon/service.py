@@ -28,7 +28,7 @@ from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.tun import Tun
 from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint
-from sacip_tun.protocol.events import Event, Hunting
+from sacip_tun.protocol.events import Event, Hunting, SessionReady
 from sacip_tun.protocol.keys import StaticIdentity, to_base64
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
@@ -192,7 +192,8 @@ class Service:
     # What happens
 
     def _handle(self, event: Event, moment: float) -> None:
-        self.journal.publish(event, moment)
+        if not isinstance(event, SessionReady):
+            self.journal.publish(event, moment)
         peer = self.tunnel.peers.get(event.peer)
         if peer is None:
             return

@@ -10,7 +10,6 @@ command line's own tunnels, started as a user would start them.
 
 import os
 import signal
-import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from sacip_tun.lab.scenario import DEFAULT, SCENARIOS, Scenario
 from sacip_tun.lab.timeline import Timeline
 from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
 from sacip_tun.linux.errors import SetupError
-from sacip_tun.outcome import Exit
+from sacip_tun.outcome import Exit, Failure
 
 PICTURE = """\
   ┌─────────────────────┐     ┌─────────────────────┐   ┌─────────────────────┐
@@ -84,19 +83,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Run a scenario and print what happened. Returns 0 only where nothing was lost."""
+    """Run a scenario and print what happened. Returns 0 only where nothing was lost.
+
+    Raises Failure where it cannot be shown here.
+    """
     try:
         if rootless.is_needed():
             rootless.run_again([*PROGRAM, "lab", *_words(arguments)])
         rootless.require_tun()
         return _run(SCENARIOS[arguments.scenario], verbose=arguments.verbose, keep=arguments.keep)
     except SetupError as error:
-        print(f"sacip-tun: {error}", file=sys.stderr)
-        return Exit.NO_PRIVILEGE if error.missing else Exit.FAILED
+        code = Exit.NO_PRIVILEGE if error.missing else Exit.FAILED
+        raise Failure(error.cause, error.fix, code) from None
     except (CalledProcessError, TimeoutExpired) as error:
-        notes = "; ".join(getattr(error, "__notes__", ()))
-        print(f"sacip-tun: a command of the lab failed: {error} {notes}", file=sys.stderr)
-        return Exit.FAILED
+        said = "; ".join(getattr(error, "__notes__", ()))
+        raise Failure(f"a command of the lab failed: {error}", said) from None
 
 
 def _words(arguments: Namespace) -> list[str]:
@@ -213,11 +214,17 @@ def _verdict(report: Report) -> str:
 
 
 def _wait_for_the_visitor(lab: Lab) -> None:
-    print("\nkept until Ctrl-C; a shell on a host:")
-    for tunnel in (lab.mover, lab.peer):
-        net = f"--net={NETNS / tunnel.host.namespace}"
-        inside = f"-t {os.getpid()} -U -m --preserve-credentials nsenter " * rootless.is_inside()
-        print(f"  {tunnel.host.name:<6}  nsenter {inside}{net}   (tunnel {tunnel.name})")
-    sys.stdout.flush()
     with suppress(KeyboardInterrupt):
+        print("\nkept until Ctrl-C; a shell on a host:")
+        for tunnel in (lab.mover, lab.peer):
+            print(
+                f"  {tunnel.host.name:<6}  {_way_in(tunnel)}   (tunnel {tunnel.name})", flush=True
+            )
         signal.pause()
+
+
+def _way_in(tunnel: LabTunnel) -> str:
+    net = f"nsenter --net={NETNS / tunnel.host.namespace}"
+    if rootless.is_inside():
+        return f"nsenter -t {os.getpid()} -U -m --preserve-credentials {net}"
+    return net

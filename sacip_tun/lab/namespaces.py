@@ -222,6 +222,7 @@ class Host:
                 time.sleep(0.01)
 
     def process_ids(self) -> list[int]:
+        """Return what runs in this namespace."""
         found = _run(["ip", "netns", "pids", self.namespace], check=False)
         return [int(word) for word in found.stdout.split()]
 

@@ -44,7 +44,11 @@ HEAD = "22:13:20.123  sacip0    o4uPbVJ9  "
         ),
         (
             {"event": "frame-sent", "code": "CHANGE", "number": 3, "local": NEW, "remote": FAR},
-            f"frame sent           CHANGE {NEW} ↔ {FAR}  move 3",
+            f"frame sent           CHANGE {NEW} → {FAR}  move 3",
+        ),
+        (
+            {"event": "frame-received", "code": "CHANGE", "number": 3, "local": FAR, "remote": NEW},
+            f"frame received       CHANGE {NEW} → {FAR}  move 3",
         ),
         (
             {"event": "handshake-completed", "initiator": False, "remote": FAR},

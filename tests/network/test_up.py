@@ -1,7 +1,7 @@
 """Bringing tunnels up and down for real: what goes wrong says why, and leaves nothing behind.
 
-    a eth0 192.168.1.22        b eth0 192.168.1.101
-    ──────┴───────────────────────┴──────  192.168.1.0/24
+a eth0 192.168.1.22        b eth0 192.168.1.101
+──────┴───────────────────────┴──────  192.168.1.0/24
 """
 
 import json

@@ -1,0 +1,89 @@
+"""How prompt it is: `up` to ready, an address change to its notice on the wire, and idle wake-ups.
+
+    python benchmarks/promptness.py [--rounds 20]
+
+The notice is timed inside the mover's network namespace, from the kernel's netlink message about the
+deleted address to the first outer packet that leaves from the new one, both as one observer sees
+them. Nothing else should run on the machine meanwhile.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from throughput import HUB, LAPTOP, hosts
+
+from sacip_tun.lab.namespaces import Host
+from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
+
+OTHER = "192.168.1.2"
+IDLE_SECONDS = 20
+
+
+def start_up(tunnel: LabTunnel) -> float:
+    """Seconds from typing `up` to its return, the daemon left behind."""
+    private = tunnel.secret_file("again", tunnel.keys.private)
+    command = [*PROGRAM, "up", "--interface", tunnel.name, "--private-key-file", str(private)]
+    start = time.monotonic()
+    tunnel.host.run([*command, "--address", tunnel.address])
+    elapsed = time.monotonic() - start
+    tunnel.command("down", tunnel.name)
+    return elapsed
+
+
+def notice(laptop: Host, old: str, new: str) -> float:
+    """Seconds from the netlink message to the notice on the wire, the new address being there."""
+    laptop.ip(f"addr add {new}/24 dev eth0")
+    time.sleep(0.3)
+    observer = laptop.start([sys.executable, str(Path(__file__).with_name("observer.py")), new])
+    while "ready" not in laptop.log(observer):
+        time.sleep(0.01)
+    laptop.ip(f"addr del {old}/24 dev eth0")
+    observer.wait(10)
+    return float(json.loads(laptop.log(observer).splitlines()[-1])["seconds"])
+
+
+def idle_wakeups(hub: Host, laptop: Host) -> float:
+    """Voluntary context switches a second of the busier end, with nothing to do."""
+    pids = [*hub.process_ids(), *laptop.process_ids()]
+    before = [_switches(pid) for pid in pids]
+    time.sleep(IDLE_SECONDS)
+    after = [_switches(pid) for pid in pids]
+    return max(b - a for a, b in zip(before, after, strict=True)) / IDLE_SECONDS
+
+
+def _switches(pid: int) -> int:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    with hosts() as (hub, laptop):
+        ready = [start_up(LabTunnel(laptop, "10.8.0.1/24")) for _ in range(rounds)]
+        ends = LabTunnel(hub, "10.9.0.1/24"), LabTunnel(laptop, "10.9.0.2/24")
+        ends[0].up(Remote(ends[1].keys.public))
+        ends[1].up(Remote(ends[0].keys.public, f"{HUB}:51820"))
+        ends[1].reach("10.9.0.1")
+        addresses = [(LAPTOP, OTHER), (OTHER, LAPTOP)]
+        notices = [notice(laptop, *addresses[number % 2]) for number in range(rounds)]
+        time.sleep(12)
+        wakeups = idle_wakeups(hub, laptop)
+    _print("`up` to ready", ready)
+    _print("netlink message to notice on the wire", notices)
+    print(f"idle wake-ups of the busier end: {wakeups:.2f} a second")
+    return 0
+
+
+def _print(what: str, seconds: list[float]) -> None:
+    middle, worst = statistics.median(seconds) * 1000, max(seconds) * 1000
+    print(f"{what}: median {middle:.1f} ms, worst {worst:.1f} ms of {len(seconds)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
