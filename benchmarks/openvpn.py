@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from pathlib import Path
+from subprocess import Popen
 
 from sacip_tun.lab.namespaces import Host, interface_name
 
@@ -22,14 +22,16 @@ class OpenVpn:
         ]
         self._wait()
 
-    def _start(self, host: Host, name: str, other: str, role: list[str], number: int):
+    def _start(self, host: Host, name: str, other: str, role: list[str], number: int) -> Popen[str]:
         addresses = [f"10.8.0.{number}", f"10.8.0.{3 - number}"]
         return host.start(
-            ["openvpn", "--dev", interface_name(), "--dev-type", "tun", "--proto", "udp"]
-            + ["--port", "1194", *role, "--ifconfig", *addresses, "--disable-dco"]
-            + ["--data-ciphers", "AES-256-GCM", "--cert", self._certificate(name)]
-            + ["--key", str(self._directory / f"{name}.key")]
-            + ["--peer-fingerprint", self._fingerprint(other), "--verb", "1"]
+            [
+                *("openvpn", "--dev", interface_name(), "--dev-type", "tun", "--proto", "udp"),
+                *("--port", "1194", *role, "--ifconfig", *addresses, "--disable-dco"),
+                *("--data-ciphers", "AES-256-GCM", "--cert", self._certificate(name)),
+                *("--key", str(self._directory / f"{name}.key")),
+                *("--peer-fingerprint", self._fingerprint(other), "--verb", "1"),
+            ]
         )
 
     def _certificate(self, name: str) -> str:
@@ -57,7 +59,3 @@ class OpenVpn:
 def _openssl(*words: str) -> str:
     done = subprocess.run(["openssl", *words], check=True, capture_output=True, text=True)
     return done.stdout
-
-
-def is_installed() -> bool:
-    return Path("/usr/sbin/openvpn").exists()

@@ -2,9 +2,9 @@
 
     python benchmarks/promptness.py [--rounds 20]
 
-The notice is timed inside the mover's network namespace, from the kernel's netlink message about the
-deleted address to the first outer packet that leaves from the new one, both as one observer sees
-them. Nothing else should run on the machine meanwhile.
+The notice is timed inside the mover's network namespace, from the kernel's netlink message about
+the deleted address to the first outer packet that leaves from the new one, both as one observer
+sees them. Nothing else should run on the machine meanwhile.
 """
 
 import argparse

@@ -2,14 +2,13 @@
 
     python benchmarks/throughput.py [--rounds 5] [--seconds 5] [--json FILE]
 
-Both ends run on this machine, in network namespaces of the run's own. The rounds are interleaved, so
-that what else the machine does meets all of them alike; figures are medians, ratios are of one run.
+Both ends run on this machine, in network namespaces of the run's own. The rounds are interleaved,
+so that what else the machine does meets all alike; figures are medians, ratios are of one run.
 The veth between the hosts passes UDP_SEGMENT batches whole: no wire of 1500 bytes is in between.
 """
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -80,8 +79,7 @@ CONTENDERS: dict[str, Callable[[Host, Host], Tunnel]] = {
 
 
 def _pids(*ends: Host) -> tuple[int, ...]:
-    lists = (os.popen(f"ip netns pids {host.namespace}").read().split() for host in ends)
-    return tuple(int(pid) for found in lists for pid in found)
+    return tuple(pid for host in ends for pid in host.process_ids())
 
 
 def _cpu_seconds(pids: tuple[int, ...]) -> float:
@@ -111,7 +109,9 @@ def measure(build: Callable[[Host, Host], Tunnel], seconds: int) -> dict[str, fl
         }
 
 
-def _flow(hub: Host, laptop: Host, tunnel: Tunnel, seconds: int, options: list[str]):
+def _flow(
+    hub: Host, laptop: Host, tunnel: Tunnel, seconds: int, options: list[str]
+) -> tuple[float, float, int]:
     server = hub.start(["iperf3", "-s", "-1", "-B", tunnel.inner])
     time.sleep(0.3)
     before = _cpu_seconds(tunnel.processes)

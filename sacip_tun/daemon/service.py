@@ -154,6 +154,7 @@ class Service:
             mark=self.config.interface.fwmark,
             own={self._tun.index},
             settle=self.settle,
+            retry=self._retry_waiting,
         )
         stack.push_async_callback(self._watcher.stop)
 
@@ -199,8 +200,17 @@ class Service:
             return
         if isinstance(event, Hunting) and event.peer in self._resolvers:
             self._resolvers[event.peer].start()
+        self._flush(peer)
+
+    def _flush(self, peer: Peer) -> None:
         if peer.staged and peer.can_send(now=clock.now()):
             self._pump.flush_staged(peer)
+
+    def _retry_waiting(self) -> None:
+        """Try again what the kernel refused to send: the route may be back without any event."""
+        for peer in self.tunnel.peers.values():
+            self._flush(peer)
+        self.settle()
 
     def _found(self, peer: Peer, endpoints: list[Endpoint]) -> None:
         """A name was resolved: begin where nothing is known yet, else keep it as a candidate."""

@@ -23,13 +23,16 @@ from sacip_tun.protocol.tunnel import Tunnel
 
 # How long a peer may be without any source before that is believed, in seconds.
 SETTLE = 0.020
+# While the kernel goes on refusing to send, looks come ever more slowly, up to this, in seconds.
+SLOWEST_LOOK = 1.0
 
 
 class Watcher:
     """Feeds one tunnel with the facts of one network namespace.
 
-    `settle` drains what the tunnel has to say after each change. `own` are the interfaces that no
-    outer packet may leave by: the tunnel's own.
+    `settle` drains what the tunnel has to say after each change; `retry` sends what waited because
+    the kernel refused it. `own` are the interfaces that no outer packet may leave by: the tunnel's
+    own.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Watcher:
         mark: int,
         own: set[int],
         settle: Callable[[], None],
+        retry: Callable[[], None],
     ) -> None:
         self._monitor = monitor
         self._tunnel = tunnel
@@ -48,6 +52,8 @@ class Watcher:
         self._mark = mark
         self._own = own
         self._settle = settle
+        self._retry = retry
+        self._patience = SETTLE
         self._known: dict[bytes, tuple[Source, ...]] = {}
         self._present: frozenset[Host] = frozenset()
         self._recheck: asyncio.TimerHandle | None = None
@@ -70,7 +76,9 @@ class Watcher:
     def path_failed(self) -> None:
         """Look again soon: the kernel refused to send, so something is about to be announced."""
         if self._recheck is None:
-            self._recheck = asyncio.get_running_loop().call_later(SETTLE, self._look_again)
+            loop = asyncio.get_running_loop()
+            self._recheck = loop.call_later(self._patience, self._look_again)
+            self._patience = min(2 * self._patience, SLOWEST_LOOK)
 
     def look(self, *, settled: bool = False) -> None:
         """Compare the snapshot with what is known, and tell the tunnel what is new."""
@@ -86,6 +94,7 @@ class Watcher:
                 continue
             news[key] = self._known[key] = sources
         if news:
+            self._patience = SETTLE
             reasons = self._reasons(snapshot, present)
             facts = LocalFacts(news, present, reasons)
             self._tunnel.addresses_changed(facts, now=clock.now())
@@ -115,6 +124,9 @@ class Watcher:
     def _look_again(self) -> None:
         self._recheck = None
         self.look(settled=True)
+        self._retry()
+        if self._recheck is None:
+            self._patience = SETTLE
 
     def _sources(self, snapshot: Snapshot, peer: Peer) -> tuple[Source, ...] | None:
         """The usable sources towards a peer, best first; None where the peer is nowhere."""

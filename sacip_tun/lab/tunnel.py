@@ -51,9 +51,12 @@ class Remote:
 class LabTunnel:
     """One end: its key, its inner address, and the daemon that runs it."""
 
-    def __init__(self, host: Host, address: str, listen_port: int = 51820) -> None:
+    def __init__(
+        self, host: Host, address: str, listen_port: int = 51820, more: tuple[str, ...] = ()
+    ) -> None:
         self.host = host
         self.address = address
+        self.more = more
         self.listen_port = listen_port
         self.keys = Keys.new()
         self.name = interface_name()
@@ -76,7 +79,9 @@ class LabTunnel:
         """Bring it up and wait until it is. Raises SetupError with the daemon's own words."""
         private = self.secret_file("private", self.keys.private)
         line = ["up", "--foreground", "--interface", self.name, "--private-key-file", str(private)]
-        line += ["--address", self.address, "--listen-port", str(self.listen_port)]
+        for address in (self.address, *self.more):
+            line += ["--address", address]
+        line += ["--listen-port", str(self.listen_port)]
         for number, remote in enumerate(remotes):
             line += self._arguments(number, remote)
         self._daemon = self.host.start([*PROGRAM, *line])

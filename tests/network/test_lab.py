@@ -61,7 +61,8 @@ def test_a_failure_leaves_nothing_behind() -> None:
             assert seen["namespace"].exists()
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert seen["sleeper"].returncode == -signal.SIGTERM
     assert not seen["namespace"].exists()
     assert not seen["directory"].exists()

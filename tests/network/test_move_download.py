@@ -34,11 +34,16 @@ def download(net, address: str, seconds: float = 5.0, port: int = 5001) -> Conne
     return connection
 
 
-def assert_prompt(connection: Connection, beyond: float = 0.0) -> None:
-    """Nothing is lost, and nothing was silent for longer than the outage of `beyond` seconds."""
+def assert_prompt(connection: Connection, outage: float = 0.0) -> None:
+    """Nothing is lost, and nothing was silent for much longer than the outage explains.
+
+    The sender's TCP doubles its timer while nothing is acknowledged: after an outage it sends again
+    within as much time as the outage took. Nothing in the tunnel holds packets yet that would
+    make this shorter (docs/protocol.md, section 9).
+    """
     mover, peer = connection.finish()
     assert survived(mover, peer), (mover, peer)
-    assert mover["longest_silence_ms"] < PROMPT + beyond * 1000, (mover, peer)
+    assert mover["longest_silence_ms"] < PROMPT + 2 * outage * 1000, (mover, peer)
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.5], ids=["at once", "after half a second"])
@@ -61,7 +66,7 @@ def test_old_address_deleted_then_new_one_added(network, outage) -> None:
     net.mover.ip(f"addr del {OLD} dev eth0")
     time.sleep(outage)
     net.mover.ip(f"addr add {NEW} dev eth0")
-    assert_prompt(connection, beyond=outage)
+    assert_prompt(connection, outage=outage)
     wait_until_moved(mover, peer, "192.168.1.2")
 
 
@@ -73,7 +78,7 @@ def test_secondary_lost_with_its_primary_and_added_again(network) -> None:
     net.mover.ip(f"addr del {OLD} dev eth0")
     time.sleep(0.5)
     net.mover.ip(f"addr add {NEW} dev eth0")
-    assert_prompt(connection, beyond=0.5)
+    assert_prompt(connection, outage=0.5)
     wait_until_moved(mover, peer, "192.168.1.2")
 
 

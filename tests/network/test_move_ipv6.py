@@ -34,7 +34,7 @@ def test_old_address_deleted_then_new_one_added(network) -> None:
     net.mover.ip(f"addr del {OLD} dev eth0")
     time.sleep(0.5)
     net.mover.ip(f"addr add {NEW} dev eth0")
-    assert_prompt(connection, beyond=0.5)
+    assert_prompt(connection, outage=0.5)
     wait_until_moved(mover, peer, "fd00::2")
 
 
