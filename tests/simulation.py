@@ -77,7 +77,7 @@ class Host:
         self.world.carry(self, sealed, grant.local, grant.remote)
 
     def flush(self, peer: Peer) -> None:
-        for packet in peer.take_staged():
+        for packet in peer.staged.take():
             self._send(packet)
 
     def take(self, datagram: bytes, local: Endpoint, remote: Endpoint) -> None:

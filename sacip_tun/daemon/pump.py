@@ -70,15 +70,16 @@ class Pump:
         ]
         self._receive_buffer = memoryview(bytearray(RECEIVE_CAPACITY))
         self._train = Train()
+        self._malformed = 0
         self.settle: Callable[[], None] = lambda: None
         self.path_failed: Callable[[], None] = lambda: None
         self.gone: Callable[[], None] = lambda: None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch the TUN and the sockets."""
-        loop.add_reader(self._tun.fileno(), self._tun_readable)
+        loop.add_reader(self._tun.fileno(), self.tun_readable)
         for socket in self._sockets.values():
-            loop.add_reader(socket.fileno(), self._socket_readable, socket)
+            loop.add_reader(socket.fileno(), self.socket_readable, socket)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch nothing any more."""
@@ -88,7 +89,8 @@ class Pump:
 
     # Out: TUN to peers
 
-    def _tun_readable(self) -> None:
+    def tun_readable(self) -> None:
+        """Move what the TUN has, a bounded number of super-packets, to the peers."""
         now = clock.now()
         try:
             for buffer in self._read_buffers:
@@ -172,7 +174,7 @@ class Pump:
     def flush_staged(self, peer: Peer) -> None:
         """Send the inner packets that waited for a session or an address."""
         now = clock.now()
-        for superpacket in peer.take_staged():
+        for superpacket in peer.staged.take():
             self._send_to(peer, memoryview(superpacket), now)
         self._depart(now)
 
@@ -202,13 +204,16 @@ class Pump:
 
     # In: peers to TUN
 
-    def _socket_readable(self, socket: UdpSocket) -> None:
+    def socket_readable(self, socket: UdpSocket) -> None:
+        """Move what a socket has, a bounded number of batches, to the TUN."""
         now = clock.now()
         buffer = self._receive_buffer
         for _ in range(RECEIVES_A_WAKE):
             received = socket.receive(buffer)
             if received is None:
                 break
+            if not received.length:
+                self._tunnel.drops[Drop.MALFORMED] += 1
             self._take(
                 buffer[: received.length],
                 received.segment_size,
@@ -240,9 +245,12 @@ class Pump:
             self._deliver(peer, inner)
 
     def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
-        for superpacket in self._codec.coalesce(
+        merged = self._codec.coalesce(
             packets, offload=self._tun.offload, udp_offload=self._tun.udp_offload
-        ):
+        )
+        self._tunnel.drops[Drop.BAD_INNER] += self._codec.malformed - self._malformed
+        self._malformed = self._codec.malformed
+        for superpacket in merged:
             if self._peer_for(superpacket.source) is not peer:
                 self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
                 continue

@@ -28,7 +28,7 @@ from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.tun import Tun
 from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint
-from sacip_tun.protocol.events import Event, Hunting, SessionReady
+from sacip_tun.protocol.events import Event, Hunting, Moved, SessionReady
 from sacip_tun.protocol.keys import StaticIdentity, to_base64
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
@@ -200,6 +200,9 @@ class Service:
             return
         if isinstance(event, Hunting) and event.peer in self._resolvers:
             self._resolvers[event.peer].start()
+        if isinstance(event, Moved):
+            for socket in self._sockets:
+                socket.retry_offload()
         self._flush(peer)
 
     def _flush(self, peer: Peer) -> None:

@@ -36,11 +36,9 @@ class Drop(Enum):
     UNUSABLE_KEY = "the peer's public key can belong to nobody"
     GAVE_UP = "handshake gave up"
     SEND_FAILED = "the kernel refused the datagram"
-    UNVALIDATED_PATH = "byte budget of an unvalidated path spent"
     BAD_FRAME = "SACIP frame malformed"
     STALE_MOVE = "move number not newer"
     STRANGE_ENDPOINT = "address that can never be an endpoint"
-    TOO_BIG = "inner packet larger than the tunnel's MTU"
 
 
 class ProtocolError(Exception):

@@ -18,39 +18,18 @@ MIN_VALIDATION_TIME = 1.0
 class Path:
     """Both address pairs, the round trip time and the byte budget of an unproven remote address.
 
-    `local` and `remote` are replaced whole, in one assignment. `generation` counts flips of either
-    pair, so that an answer to an older question is recognised.
+    `local` holds our two addresses (deck: sac_rcv_saddr[2], sac_rcv_saddr_act), `remote` the peer's
+    (sac_daddr[2], sac_daddr_act). Each is replaced whole, in one assignment.
     """
 
-    __slots__ = ("_budget", "_local", "_remote", "generation", "observed", "rtt")
+    __slots__ = ("_budget", "local", "observed", "remote", "rtt")
 
     def __init__(self, remote: Endpoint | None) -> None:
-        self._local = AddressPair()
-        self._remote = AddressPair.of(remote)
-        self._budget: int | None = None
-        self.generation = 0
-        self.rtt: float | None = None
+        self.local = AddressPair()
+        self.remote = AddressPair.of(remote)
         self.observed: Endpoint | None = None
-
-    @property
-    def local(self) -> AddressPair:
-        """Our two addresses (deck: sac_rcv_saddr[2], sac_rcv_saddr_act)."""
-        return self._local
-
-    @local.setter
-    def local(self, pair: AddressPair) -> None:
-        self.generation += pair.active != self._local.active
-        self._local = pair
-
-    @property
-    def remote(self) -> AddressPair:
-        """The peer's two addresses (deck: sac_daddr[2], sac_daddr_act)."""
-        return self._remote
-
-    @remote.setter
-    def remote(self, pair: AddressPair) -> None:
-        self.generation += pair.active != self._remote.active
-        self._remote = pair
+        self.rtt: float | None = None
+        self._budget: int | None = None
 
     def sampled(self, seconds: float) -> None:
         """Take a measured round trip into the smoothed time."""

@@ -22,15 +22,14 @@ from sacip_tun.protocol.events import (
 from sacip_tun.protocol.exchange import Exchange
 from sacip_tun.protocol.frames import Frame, code_name
 from sacip_tun.protocol.handshake import Handshake
+from sacip_tun.protocol.keys import NO_PRESHARED_KEY
 from sacip_tun.protocol.messages import Initiation
 from sacip_tun.protocol.path import Path
 from sacip_tun.protocol.session import Keypairs, Session
+from sacip_tun.protocol.staged import Staged
 from sacip_tun.protocol.tai64n import timestamp
 from sacip_tun.protocol.timers import Timer
 
-# Inner packets that wait for a handshake or an address: as many as the kernel keeps, and no more
-# bytes than a moderate TCP window, the oldest dropped first.
-MAX_STAGED_BYTES = 1 << 20
 # Open questions remembered, and the span in seconds over which `recent_bytes` counts.
 MAX_QUESTIONS = 64
 RECENT = 2.0
@@ -44,7 +43,7 @@ class PeerSettings:
     """
 
     public_key: bytes
-    preshared_key: bytes = field(default=bytes(32), repr=False)
+    preshared_key: bytes = field(default=NO_PRESHARED_KEY, repr=False)
     endpoint: Endpoint | None = None
     named: bool = False
     keepalive: int = 0
@@ -72,13 +71,13 @@ class Peer:
         self.handshake = Handshake()
         self.cookies = CookieJar(settings.public_key)
         self.keypairs = Keypairs()
+        self.staged = Staged()
         self.exchange = Exchange(self, strict=settings.strict_nat)
         self.speaks_sacip = False
         self.once_spoke_sacip = False
         self.rx_bytes = 0
         self.tx_bytes = 0
         self.last_handshake: float | None = None
-        self.last_received: float | None = None
         self.greatest_timestamp = bytes(12)
         self._newest: tuple[float, int] | None = None
         self._newest_from: Endpoint | None = None
@@ -89,8 +88,6 @@ class Peer:
         self._unanswered_since = 0.0
         self._another_keepalive = False
         self._last_minute = False
-        self._staged: deque[bytes] = deque()
-        self._staged_bytes = 0
         self._questions: dict[int, float] = {}
         self._recent: deque[tuple[float, int]] = deque(maxlen=16)
 
@@ -144,7 +141,7 @@ class Peer:
         """Reserve `count` counters for a super-packet of `length` bytes; None: it must wait."""
         session = self.keypairs.current
         remote = self.path.remote.active
-        if session is None or remote is None or not session.may_send(now=now):
+        if session is None or remote is None or not session.may_send(count, now=now):
             return None
         if self.detached or not self.path.may_carry(length):
             return None
@@ -155,20 +152,9 @@ class Peer:
 
     def stage(self, packet: bytes, *, now: float) -> None:
         """Keep an inner packet until it can be sent, and see to it that it can."""
-        self._staged.append(packet)
-        self._staged_bytes += len(packet)
-        while (
-            len(self._staged) > limits.MAX_STAGED_PACKETS or self._staged_bytes > MAX_STAGED_BYTES
-        ):
-            self._staged_bytes -= len(self._staged.popleft())
-            self._context.drops[Drop.STAGED_OVERFLOW] += 1
+        self._context.drops[Drop.STAGED_OVERFLOW] += self.staged.add(packet)
         if not self.can_seal(now=now):
             self.start_handshake(now=now)
-
-    @property
-    def staged(self) -> int:
-        """How many inner packets wait."""
-        return len(self._staged)
 
     def can_send(self, *, now: float) -> bool:
         """Tell whether inner packets need not wait."""
@@ -179,18 +165,6 @@ class Peer:
     def detached(self) -> bool:
         """Whether no local address leads to the peer."""
         return self.exchange.local_move.detached
-
-    def take_staged(self) -> list[bytes]:
-        """Return what waited, oldest first, and keep nothing."""
-        staged = list(self._staged)
-        self._staged.clear()
-        self._staged_bytes = 0
-        return staged
-
-    def _drop_staged(self, reason: Drop) -> int:
-        dropped = len(self.take_staged())
-        self._context.drops[reason] += dropped
-        return dropped
 
     # What happened (WireGuard paper 6)
 
@@ -213,7 +187,6 @@ class Peer:
     def authenticated_received(self, length: int, *, now: float) -> None:
         """Anything authenticated came in, `length` bytes of UDP payload."""
         self.rx_bytes += length
-        self.last_received = now
         self._recent.append((now, length))
         self.disarm(Timer.NEW_HANDSHAKE)
         self._rearm_persistent(now=now)
@@ -303,7 +276,7 @@ class Peer:
         self.arm(Timer.ERASE_KEYS, now + limits.ERASE_KEYS_AFTER_TIME)
         remote = self.path.remote.active
         self.emit(HandshakeCompleted(self.key, session.initiator, remote))
-        if session.initiator and not self._staged:
+        if session.initiator and not self.staged:
             self.send_keepalive(now=now)  # confirms the session to the responder
         self.emit(SessionReady(self.key))
         if self.settings.sacip:
@@ -362,7 +335,9 @@ class Peer:
         self._attempts += 1
         if self._attempts > limits.MAX_HANDSHAKE_RETRIES:
             self._end_handshake()
-            self.emit(HandshakeGaveUp(self.key, self._drop_staged(Drop.GAVE_UP)))
+            dropped = len(self.staged.take())
+            self._context.drops[Drop.GAVE_UP] += dropped
+            self.emit(HandshakeGaveUp(self.key, dropped))
             if not self._is_set(Timer.ERASE_KEYS):
                 self.arm(Timer.ERASE_KEYS, now + limits.ERASE_KEYS_AFTER_TIME)
         else:

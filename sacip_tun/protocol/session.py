@@ -76,12 +76,12 @@ class Session:
         padded = plaintext.ljust(padded_length(len(plaintext), mtu), b"\0")
         return header + self.sender.encrypt(_NONCE_PREFIX + header[8:], padded, None)
 
-    def may_send(self, *, now: float) -> bool:
-        """Tell whether a message may go out under these keys."""
+    def may_send(self, count: int = 1, *, now: float) -> bool:
+        """Tell whether `count` messages may go out under these keys."""
         return (
             self.confirmed
             and now - self.created < REJECT_AFTER_TIME
-            and self.next_counter < REJECT_AFTER_MESSAGES
+            and self.next_counter + count <= REJECT_AFTER_MESSAGES
         )
 
     def may_receive(self, *, now: float) -> bool:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from sacip_tun.protocol import messages
+from sacip_tun.protocol import limits, messages
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.context import Context, Datagram
 from sacip_tun.protocol.cookie import CookieChecker
@@ -30,8 +30,8 @@ from sacip_tun.protocol.tai64n import speaks_sacip
 
 Network = IPv4Network | IPv6Network
 
-# Initiations taken from one peer, in seconds apart (kernel WireGuard: INITIATIONS_PER_SECOND 50).
-MIN_INITIATION_INTERVAL = 1 / 50
+# Initiations of one peer are taken this far apart, in seconds.
+MIN_INITIATION_INTERVAL = 1 / limits.INITIATIONS_PER_SECOND
 
 
 class Tunnel:
@@ -58,6 +58,7 @@ class Tunnel:
             messages.INITIATION: self._initiation,
             messages.RESPONSE: self._response,
             messages.COOKIE_REPLY: self._cookie_reply,
+            messages.DATA: self._stray,
         }
         self.peers: dict[bytes, Peer] = {}
 
@@ -116,7 +117,7 @@ class Tunnel:
     def receive(self, datagram: bytes, local: Endpoint, remote: Endpoint, *, now: float) -> None:
         """Take a handshake message or a cookie reply; data messages go to `opened`."""
         try:
-            handler = self._handlers.get(messages.message_type(datagram), _unknown)
+            handler = self._handlers[messages.message_type(datagram)]
             handler(datagram, local, remote, now)
         except RemoteError as error:
             self.drops[error.reason] += 1
@@ -284,6 +285,12 @@ class Tunnel:
             raise RemoteError(Drop.UNKNOWN_INDEX)
         peer.cookies.consume(reply, now=now)
 
+    @staticmethod
+    def _stray(datagram: bytes, _local: Endpoint, _remote: Endpoint, _now: float) -> None:
+        """Refuse a data message that no session of ours can open."""
+        messages.data_receiver(datagram)
+        raise RemoteError(Drop.UNKNOWN_INDEX)
+
     # What else happens
 
     def addresses_changed(self, facts: LocalFacts, *, now: float) -> None:
@@ -320,7 +327,3 @@ class Tunnel:
     def next_timer(self) -> float | None:
         """Return when `handle_timer` has something to do, None for never."""
         return self._context.timers.next()
-
-
-def _unknown(_datagram: bytes, _local: Endpoint, _remote: Endpoint, _now: float) -> None:
-    raise RemoteError(Drop.UNKNOWN_TYPE)

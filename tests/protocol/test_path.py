@@ -1,19 +1,10 @@
-"""One path: generations, round trips, and the byte budget of an unproven address."""
+"""One path: round trips, and the byte budget of an unproven address."""
 
 from simulation import endpoint
 
 from sacip_tun.protocol.path import MAX_CREDIT, Path
 
-A, B = endpoint("192.0.2.1"), endpoint("192.0.2.2")
-
-
-def test_a_flip_is_a_new_generation_and_an_idle_slot_is_not() -> None:
-    path = Path(A)
-    path.remote = path.remote.added(B)
-    assert path.generation == 0
-    path.remote = path.remote.switched()
-    path.local = path.local.moved_to(A)
-    assert path.generation == 2
+A = endpoint("192.0.2.1")
 
 
 def test_round_trips_are_smoothed_and_assumed_slow_before_the_first() -> None:

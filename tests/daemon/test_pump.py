@@ -1,0 +1,154 @@
+"""The pump between a TUN and a socket that are not there: order, refusals, and what is counted."""
+
+import errno
+import os
+
+import pytest
+from simulation import connected, endpoint, inner
+
+from sacip_tun.daemon.pump import Pump
+from sacip_tun.datapath.python import PythonCodec
+from sacip_tun.linux.tun import InterfaceGone
+from sacip_tun.linux.udp import Received
+from sacip_tun.protocol.errors import Drop
+
+NO_HEADER = bytes(10)
+
+
+class FakeTun:
+    offload = udp_offload = True
+
+    def __init__(self) -> None:
+        self.to_read: list[bytes | Exception] = []
+        self.written: list[bytes] = []
+
+    def read(self, buffer: memoryview) -> int:
+        if not self.to_read:
+            raise BlockingIOError
+        packet = self.to_read.pop(0)
+        if isinstance(packet, Exception):
+            raise packet
+        buffer[: len(packet)] = packet
+        return len(packet)
+
+    def write(self, parts) -> None:
+        self.written.append(b"".join(parts))
+
+
+class FakeSocket:
+    version = 4
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, int]] = []
+        self.refuse: int | None = None
+        self.incoming: list[tuple[bytes, int]] = []
+
+    def send(self, data, segment_size, _local, _remote) -> None:
+        if self.refuse is not None:
+            raise OSError(self.refuse, os.strerror(self.refuse))
+        self.sent.append((bytes(data), segment_size))
+
+    def receive(self, buffer: memoryview) -> Received | None:
+        if not self.incoming:
+            return None
+        data, size = self.incoming.pop(0)
+        buffer[: len(data)] = data
+        here, there = endpoint("192.168.1.101"), endpoint("192.168.1.22")
+        return Received(len(data), size, here, there)
+
+
+class Bench:
+    """The laptop's and the hub's pumps, over two tunnels that have shaken hands."""
+
+    def __init__(self) -> None:
+        self.world, self.laptop, self.hub = connected()
+        self.tun, self.socket = FakeTun(), FakeSocket()
+        self.pump = self._pump(self.laptop, self.tun, self.socket)
+        self.hub_tun, self.hub_socket = FakeTun(), FakeSocket()
+        self.hub_pump = self._pump(self.hub, self.hub_tun, self.hub_socket)
+
+    @staticmethod
+    def _pump(host, tun, socket) -> Pump:
+        return Pump(tun, [socket], host.tunnel, PythonCodec(), mtu=1420)
+
+    def out(self, *packets: bytes) -> None:
+        self.tun.to_read += [NO_HEADER + packet for packet in packets]
+        self.pump.tun_readable()
+
+    def across(self) -> None:
+        self.hub_socket.incoming += self.socket.sent
+        self.socket.sent = []
+        self.hub_pump.socket_readable(self.hub_socket)
+
+
+@pytest.fixture
+def bench(monkeypatch) -> Bench:
+    bench = Bench()
+    monkeypatch.setattr("sacip_tun.daemon.clock.now", lambda: bench.world.now)
+    return bench
+
+
+def packets(count: int) -> list[bytes]:
+    return [inner("10.9.0.1", "10.9.0.2", b"%06d" % number) for number in range(count)]
+
+
+def test_packets_of_one_wake_up_leave_in_one_send_and_arrive_in_order(bench: Bench) -> None:
+    sent = packets(5)
+    bench.out(*sent)
+    assert len(bench.socket.sent) == 1
+    bench.across()
+    assert bench.hub_tun.written == [NO_HEADER + packet for packet in sent]
+
+
+def test_what_the_kernel_refuses_waits_and_goes_later(bench: Bench) -> None:
+    failures = []
+    bench.pump.path_failed = lambda: failures.append(1)
+    bench.socket.refuse = errno.ENETUNREACH
+    bench.out(*packets(3))
+    assert failures
+    assert len(bench.laptop.peer.staged) == 3
+    assert bench.laptop.tunnel.drops[Drop.SEND_FAILED] >= 1
+    bench.socket.refuse = None
+    bench.pump.flush_staged(bench.laptop.peer)
+    bench.across()
+    assert [packet[-6:] for packet in bench.hub_tun.written] == [b"000000", b"000001", b"000002"]
+
+
+def test_a_full_socket_drops_and_counts_and_does_not_wait(bench: Bench) -> None:
+    bench.socket.refuse = errno.EAGAIN
+    bench.out(*packets(2))
+    assert len(bench.laptop.peer.staged) == 0
+    assert bench.laptop.tunnel.drops[Drop.SEND_FAILED] == 1
+
+
+def test_packets_for_nobody_and_packets_that_are_none_are_counted(bench: Bench) -> None:
+    bench.out(inner("10.9.0.1", "10.9.0.99"), b"\x00" * 40, b"")
+    assert bench.laptop.tunnel.drops[Drop.NO_PEER] == 1
+    assert bench.laptop.tunnel.drops[Drop.BAD_INNER] == 2
+    assert bench.socket.sent == []
+
+
+def test_a_forbidden_inner_source_is_dropped_and_counted(bench: Bench) -> None:
+    bench.out(inner("10.9.0.66", "10.9.0.2"))
+    bench.across()
+    assert bench.hub_tun.written == []
+    assert bench.hub.tunnel.drops[Drop.FORBIDDEN_SOURCE] == 1
+
+
+def test_hostile_bytes_are_counted_and_do_no_harm(bench: Bench) -> None:
+    for length in range(200):
+        bench.hub_socket.incoming.append(((b"\4\0\0\0" + os.urandom(200))[:length], length or 1))
+    bench.out(*packets(1))
+    bench.across()
+    while bench.hub_socket.incoming:
+        bench.hub_pump.socket_readable(bench.hub_socket)
+    assert len(bench.hub_tun.written) == 1
+    assert sum(bench.hub.tunnel.drops.values()) == 200
+
+
+def test_a_deleted_tun_is_told_once(bench: Bench) -> None:
+    gone = []
+    bench.pump.gone = lambda: gone.append(1)
+    bench.tun.to_read = [InterfaceGone("sacip0")]
+    bench.pump.tun_readable()
+    assert gone == [1]
