@@ -13,7 +13,7 @@ from itertools import count
 from sacip_tun.protocol import messages
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import RemoteError
-from sacip_tun.protocol.events import Event, SessionReady
+from sacip_tun.protocol.events import Event
 from sacip_tun.protocol.facts import LocalFacts, Source
 from sacip_tun.protocol.frames import Reason
 from sacip_tun.protocol.keys import StaticIdentity
@@ -105,13 +105,15 @@ class Host:
             Source(endpoint(host), 2, preferred=position == 0)
             for position, host in enumerate(sources)
         )
-        gone = {ip_address(host): reason for host in self.addresses if host not in sources}
-        self.addresses = list(sources)
-        facts = LocalFacts(
-            dict.fromkeys(self.tunnel.peers, usable),
-            frozenset(ip_address(host) for host in sources),
-            gone,
-        )
+        self.told(*usable, reason=reason)
+
+    def told(self, *sources: Source, reason: Reason = Reason.ADDRESS_REMOVED) -> None:
+        """Tell the tunnel of sources in every detail."""
+        hosts = [str(source.endpoint.host) for source in sources]
+        gone = {ip_address(host): reason for host in self.addresses if host not in hosts}
+        self.addresses = hosts
+        present = frozenset(ip_address(host) for host in hosts)
+        facts = LocalFacts(dict.fromkeys(self.tunnel.peers, sources), present, gone)
         self.tunnel.addresses_changed(facts, now=self.world.now)
         self.world.settle(self)
 
@@ -156,8 +158,9 @@ class World:
     def settle(self, host: Host) -> None:
         while (event := host.tunnel.next_event()) is not None:
             host.events.append(event)
-            if isinstance(event, SessionReady):
-                host.flush(host.tunnel.peers[event.peer])
+            peer = host.tunnel.peers[event.peer]
+            if peer.staged and peer.can_send(now=self.now):
+                host.flush(peer)
         for datagram in host.tunnel.datagrams_to_send():
             self.carry(host, datagram.data, datagram.local, datagram.remote)
 
@@ -198,6 +201,7 @@ def pair(
     psk: bytes = bytes(32),
     strict: bool = False,
     keepalive: int = 0,
+    standby: str | None = None,
 ) -> tuple[World, Host, Host]:
     """A world with a laptop that knows its hub, and a hub that waits for the laptop."""
     world = World(latency, seed)
@@ -215,7 +219,7 @@ def pair(
         [ip_network("10.9.0.1/32")],
         now=world.now,
     )
-    a.facts("192.168.1.22")
+    a.facts("192.168.1.22", *([standby] if standby else []))
     b.facts("192.168.1.101")
     return world, a, b
 

@@ -79,9 +79,11 @@ class ControlServer:
         if task is not None:
             self._clients.add(task)
             task.add_done_callback(self._clients.discard)
-        with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.CancelledError):
-            await self._serve(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.CancelledError):
+                await self._serve(reader, writer)
+        finally:
+            writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await _read_line(reader):
@@ -102,6 +104,10 @@ class ControlServer:
             return {"ok": True, **await command(request)}
         except CommandError as error:
             return failure(str(error), error.code)
+        except Exception as error:  # noqa: BLE001 - the client must get an answer, whatever happened
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler({"message": "a command failed", "exception": error})
+            return failure(f"this is a bug in sacip-tun: {error!r}", Exit.FAILED)
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send records until the client goes, which shows as the end of what it sends."""

@@ -8,6 +8,7 @@ Where a peer does not answer in time, what step 1 added is taken away again: not
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import Any
@@ -49,20 +50,22 @@ class PlannedMove:
     async def run(self, request: dict[str, Any]) -> Answer:
         """Move all peers of the family. Raises CommandError; then nothing has changed."""
         new = _parse_target(request.get("to"))
+        patience = _parse_patience(request.get("timeout"))
         movers = [peer for peer in self._tunnel.peers.values() if _concerned(peer, new.ip)]
         if not movers:
             raise CommandError(
-                "no connected peer would move: see `sacip-tun status`", Exit.NOT_REACHED
+                f"no connected peer would move to {new.ip}: see `sacip-tun status`",
+                Exit.NOT_REACHED,
             )
         old = self._old_address(movers)
         added = self._add(new, request.get("interface"), old)
         try:
-            await self._move_in_time(movers, new.ip, request.get("timeout") or PATIENCE)
+            await self._move_in_time(movers, new.ip, patience)
         except BaseException:
             self._take_back(movers, added)
             raise
         if not request.get("keep_old"):
-            self._delete(old, new)
+            self._delete(old, new.ip)
         return {
             "old": str(old.host),
             "new": str(new.ip),
@@ -105,8 +108,8 @@ class PlannedMove:
         await self._until(lambda: all(self._source(peer, new) for peer in movers))
         for peer in movers:
             source = self._source(peer, new)
-            if source is not None:
-                peer.exchange.local_move.request(source, now=clock.now())
+            if source is not None and not peer.exchange.local_move.request(source, now=clock.now()):
+                raise CommandError("the address is changing right now: wait, then try again")
         self._settle()
         await self._until(lambda: all(_arrived(peer, new) for peer in movers))
 
@@ -127,21 +130,38 @@ class PlannedMove:
         for peer in movers:
             peer.exchange.local_move.cancel()
         if added is not None:
-            interface.delete_address(*added)
+            with contextlib.suppress(OSError):  # somebody else was faster
+                interface.delete_address(*added)
             self._journal.note("address-deleted", address=str(added[1]))
         self._settle()
 
-    def _delete(self, old: Address, new: IPv4Interface | IPv6Interface) -> None:
+    def _delete(self, old: Address, new: Host) -> None:
         """Delete the old address; put the new one back where it went along as its secondary."""
-        network = ip_interface(f"{old.host}/{old.prefix_length}")
-        interface.delete_address(old.interface, network)
+        kept = self._watcher.address(new)
+        network = _with_prefix(old)
+        with contextlib.suppress(OSError):  # deleted by somebody else meanwhile
+            interface.delete_address(old.interface, network)
         self._journal.note("address-deleted", address=str(network))
+        if kept is None:
+            return
         try:
-            interface.add_address(old.interface, new)
+            interface.add_address(kept.interface, _with_prefix(kept))
         except FileExistsError:
             return
         except OSError as error:
             raise CommandError(f"{new} went with {network}: {error.strerror or error}") from None
+
+
+def _with_prefix(address: Address) -> IPv4Interface | IPv6Interface:
+    return ip_interface(f"{address.host}/{address.prefix_length}")
+
+
+def _parse_patience(seconds: object) -> float:
+    if seconds is None:
+        return PATIENCE
+    if isinstance(seconds, int | float) and seconds > 0:
+        return float(seconds)
+    raise CommandError(f"{seconds!r} is not a time in seconds", Exit.USAGE)
 
 
 def _parse_target(text: object) -> IPv4Interface | IPv6Interface:
@@ -152,7 +172,7 @@ def _parse_target(text: object) -> IPv4Interface | IPv6Interface:
 
 
 def _concerned(peer: Peer, new: Host) -> bool:
-    """Tell whether a peer is reached over the family of `new`, and is there to be told."""
+    """Tell whether a peer is reached from another address of the family, and can be told."""
     active = peer.path.local.active
     return (
         active is not None and active.host.version == new.version and peer.can_seal(now=clock.now())

@@ -115,6 +115,8 @@ class Pump:
         elif not peer.reachable:
             self._tunnel.drops[Drop.NO_ENDPOINT] += 1
         else:
+            if peer.staged and peer.can_send(now=now):
+                self.flush_staged(peer)  # what waits is older
             self._send_to(peer, superpacket, now)
 
     def _send_to(self, peer: Peer, superpacket: memoryview, now: float) -> None:
@@ -150,6 +152,7 @@ class Pump:
         train.add(sealed, superpacket)
         while (full := train.next_full()) is not None:
             self._send_part(full, now)
+            train.keep_last()
 
     def _depart(self, now: float) -> None:
         """Send what waits: nothing waits for longer than a wake-up."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sacip_tun.config import Config, Nat, PeerConfig
 from sacip_tun.daemon import clock, status
-from sacip_tun.daemon.control import RUN_DIRECTORY, Answer, ControlServer
+from sacip_tun.daemon.control import RUN_DIRECTORY, Answer, CommandError, ControlServer
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
@@ -28,11 +28,21 @@ from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.tun import Tun
 from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint
-from sacip_tun.protocol.events import Event, Hunting, Moved, SessionReady
+from sacip_tun.protocol.events import (
+    Event,
+    HandshakeGaveUp,
+    HandshakeUnanswered,
+    Hunting,
+    Moved,
+    SessionReady,
+    Side,
+)
 from sacip_tun.protocol.keys import StaticIdentity, to_base64
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
+# Events after which a peer may be somewhere else: its name is resolved again.
+LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp)
 # Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
 OVERHEAD = 80
 
@@ -45,6 +55,7 @@ class Service:
         self._run_directory = run_directory
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
+        self._moving = asyncio.Lock()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = float("inf")
         self._resolvers: dict[bytes, Resolver] = {}
@@ -104,7 +115,8 @@ class Service:
                 break
             self._handle(event, moment)
         deadline = tunnel.next_timer()
-        if deadline is not None and deadline < self._alarm_at:
+        # The loop's clock stops in suspend: a deadline that is over has an alarm that is too late.
+        if deadline is not None and (deadline < self._alarm_at or deadline <= clock.now()):
             self._arm(deadline)
 
     def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
@@ -198,12 +210,18 @@ class Service:
         peer = self.tunnel.peers.get(event.peer)
         if peer is None:
             return
-        if isinstance(event, Hunting) and event.peer in self._resolvers:
+        if isinstance(event, LOST) and event.peer in self._resolvers:
             self._resolvers[event.peer].start()
         if isinstance(event, Moved):
-            for socket in self._sockets:
-                socket.retry_offload()
+            self._moved(event)
         self._flush(peer)
+
+    def _moved(self, event: Moved) -> None:
+        for socket in self._sockets:
+            socket.retry_offload()
+        if event.side is Side.REMOTE:
+            # Other sources may lead to where the peer is now; not within this drain.
+            asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)
 
     def _flush(self, peer: Peer) -> None:
         if peer.staged and peer.can_send(now=clock.now()):
@@ -233,8 +251,10 @@ class Service:
 
     def _ring(self) -> None:
         self._stop_alarm()
-        self.tunnel.handle_timer(now=clock.now())
-        self.settle()
+        try:
+            self.tunnel.handle_timer(now=clock.now())
+        finally:
+            self.settle()
 
     def _stop_alarm(self) -> None:
         self._alarm_at = float("inf")
@@ -260,8 +280,11 @@ class Service:
         )
 
     async def _move(self, request: Answer) -> Answer:
-        planned = PlannedMove(self.tunnel, self._watcher, self.journal, self.settle, self._news)
-        return await planned.run(request)
+        if self._moving.locked():
+            raise CommandError("another move is under way: wait for it, then try again")
+        async with self._moving:
+            planned = PlannedMove(self.tunnel, self._watcher, self.journal, self.settle, self._news)
+            return await planned.run(request)
 
     async def _down(self, _request: Answer) -> Answer:
         self.stop()

@@ -71,6 +71,10 @@ class Train:
         self._start += full
         return self._buffer[self._start - full : self._start]
 
+    def keep_last(self) -> None:
+        """Forget the super-packets that have left whole: all but the last."""
+        del self.superpackets[:-1]
+
     def rest(self) -> memoryview:
         """Take all that waits."""
         start, self._start = self._start, self._end

@@ -119,7 +119,11 @@ class Watcher:
 
     async def _watch(self) -> None:
         async for _ in self._monitor:
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 - a bug must not end the watching
+                loop = asyncio.get_running_loop()
+                loop.call_exception_handler({"message": "watching addresses", "exception": error})
 
     def _look_again(self) -> None:
         self._recheck = None

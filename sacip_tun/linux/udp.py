@@ -302,9 +302,12 @@ def _ancillary(version: int, local: Endpoint | None, segment_size: int) -> Ancil
 
 
 def _destination(version: int, pktinfo: bytes, port: int) -> Endpoint:
-    """Return the destination address of a datagram's header, with our port."""
+    """Return the address of ours that a datagram came to, with our port.
+
+    For IPv4 it is ipi_spec_dst, not the header's: that may be a broadcast address.
+    """
     if version == 4:
-        return Endpoint(ip_address(pktinfo[8:12]), port)
+        return Endpoint(ip_address(pktinfo[4:8]), port)
     host = ip_address(pktinfo[:16])
     (interface,) = struct.unpack("=i", pktinfo[16:20])
     return Endpoint(host, port, interface if host.is_link_local else 0)

@@ -45,6 +45,13 @@ class SessionReady(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HandshakeUnanswered(Event):
+    """An initiation was not answered within 5 s; it is sent again, `tries` times so far."""
+
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeGaveUp(Event):
     """No answer for 90 s; `dropped` staged packets are gone."""
 

@@ -14,7 +14,7 @@ from sacip_tun.protocol.errors import Drop, RemoteError
 from sacip_tun.protocol.events import SpeaksSacip
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.local_move import LocalMove
-from sacip_tun.protocol.remote_move import RemoteMove
+from sacip_tun.protocol.remote_move import RemoteMove, is_possible
 from sacip_tun.protocol.sacip import Link
 from sacip_tun.protocol.timers import Timer
 
@@ -29,6 +29,16 @@ ANSWERS = frozenset({Code.HELLO_ACK, Code.PREPARE_ACK, Code.CHANGE_ACK, Code.PAT
 
 class Voice(Link, Protocol):
     """A Link that can also answer, and knows its own questions."""
+
+    once_spoke_sacip: bool
+
+    @property
+    def must_speak_sacip(self) -> bool:
+        """Whether to take this peer for a plain one would be a downgrade."""
+
+    @property
+    def heard_in_session(self) -> bool:
+        """Whether anything came in the current session."""
 
     def answer(self, frame: Frame, local: Endpoint, remote: Endpoint, *, now: float) -> None:
         """Send an answer over the path that the question took."""
@@ -78,6 +88,8 @@ class Exchange:
     def receive(self, frame: Frame, arrival: Arrival) -> None:
         """Act on an authenticated frame. Raises RemoteError with the reason to count it under."""
         self._associate(frame, arrival)
+        self._set_speaks(speaks=True)
+        self._awaiting_hello = False
         if frame.code in ANSWERS and not self._link.answered(frame.token, now=arrival.now):
             raise RemoteError(Drop.STALE_MOVE)
         handler = self._handlers.get(frame.code)
@@ -100,14 +112,22 @@ class Exchange:
     def greet(self, *, now: float) -> None:
         """Send HELLO, and arm its repetition (Timer.HELLO)."""
         if self._awaiting_hello:
-            self._set_speaks(speaks=False)
-            self._awaiting_hello = False
+            self._give_up_hello(now=now)
             return
         path = self._link.path
-        self._link.ask(Frame(Code.HELLO), path.local.active, path.remote.active, now=now)
+        hello = Frame(Code.HELLO, candidates=self.local_move.candidates)
+        self._link.ask(hello, path.local.active, path.remote.active, now=now)
         if self._hellos < len(HELLO_PAUSES):
             self._link.arm(Timer.HELLO, now + HELLO_PAUSES[self._hellos])
         self._hellos += 1
+
+    def _give_up_hello(self, *, now: float) -> None:
+        """Take the peer for a plain one, if it was heard at all and may be one."""
+        if self._link.must_speak_sacip or not self._link.heard_in_session:
+            self._link.arm(Timer.HELLO, now + HELLO_PATIENCE)
+            return
+        self._set_speaks(speaks=False)
+        self._awaiting_hello = False
 
     def _associate(self, frame: Frame, arrival: Arrival) -> None:
         """Move numbers count within one start of the peer's tunnel; a new session may restart."""
@@ -123,20 +143,20 @@ class Exchange:
         if speaks and not self._link.speaks_sacip:
             self._link.emit(SpeaksSacip(self._link.key))
         self._link.speaks_sacip = speaks
+        self._link.once_spoke_sacip |= speaks
 
-    def _acquainted(self, frame: Frame, *, observed: Endpoint | None) -> None:
-        self._awaiting_hello = False
+    def _acquainted(self, frame: Frame, arrival: Arrival) -> None:
         self._link.disarm(Timer.HELLO)
-        self._set_speaks(speaks=True)
-        self.candidates = frame.candidates
-        self._link.path.observed = observed or self._link.path.observed
+        self.candidates = tuple(filter(is_possible, frame.candidates))
+        self._link.path.observed = frame.observed or self._link.path.observed
+        self.local_move.reconsider(now=arrival.now)
 
     def _hello(self, frame: Frame, arrival: Arrival) -> None:
-        self._acquainted(frame, observed=None)
-        self._answer(Code.HELLO_ACK, frame, arrival)
+        self._answer(Code.HELLO_ACK, frame, arrival, candidates=self.local_move.candidates)
+        self._acquainted(frame, arrival)
 
-    def _hello_ack(self, frame: Frame, _arrival: Arrival) -> None:
-        self._acquainted(frame, observed=frame.observed)
+    def _hello_ack(self, frame: Frame, arrival: Arrival) -> None:
+        self._acquainted(frame, arrival)
 
     def _prepare(self, frame: Frame, arrival: Arrival) -> None:
         self.remote_move.announced(frame, now=arrival.now)
@@ -160,6 +180,18 @@ class Exchange:
         self.local_move.proven(frame, now=arrival.now)
         self.remote_move.answered(frame)
 
-    def _answer(self, code: Code, frame: Frame, arrival: Arrival) -> None:
-        answer = Frame(code, number=frame.number, token=frame.token, observed=arrival.source)
+    def _answer(
+        self,
+        code: Code,
+        frame: Frame,
+        arrival: Arrival,
+        candidates: tuple[Endpoint, ...] = (),
+    ) -> None:
+        answer = Frame(
+            code,
+            number=frame.number,
+            token=frame.token,
+            observed=arrival.source,
+            candidates=candidates,
+        )
         self._link.answer(answer, arrival.local, arrival.source, now=arrival.now)

@@ -125,7 +125,7 @@ class Frame:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a frame of any version-1 code. Raises RemoteError(BAD_FRAME)."""
-        if len(data) < HEADER.size:
+        if len(data) < FRAME_SIZE:
             raise RemoteError(Drop.BAD_FRAME)
         kind, version, code, _, length, _, association, number, token = HEADER.unpack_from(data)
         if kind != FRAME_TYPE or version != VERSION or not HEADER.size <= length <= len(data):

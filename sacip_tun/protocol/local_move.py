@@ -9,6 +9,7 @@
    packet from the old path cannot have the last word.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import product
 
@@ -37,6 +38,10 @@ CHANGE_COPIES = 3
 # Hunting starts at 0.2 s between rounds, doubled up to 15 s, and never ends.
 FIRST_HUNT = 0.2
 SLOWEST_HUNT = 15.0
+# A standby that the peer did not acknowledge is announced again after so many seconds.
+RETRY_STANDBY = 15.0
+# Open questions of one move that are remembered.
+MAX_TOKENS = 64
 # Pairs of addresses tried in one round of hunting.
 PAIRS_A_ROUND = 8
 # Challenges over the standby path before it counts as not carrying.
@@ -60,8 +65,8 @@ class LocalMove:
         self._kind = Kind.BREAK_BEFORE_MAKE
         self._started = 0.0
         self._tries = 0
-        self._tokens: list[int] = []
-        self._probe_tokens: list[int] = []
+        self._tokens: deque[int] = deque(maxlen=MAX_TOKENS)
+        self._probe_tokens: deque[int] = deque(maxlen=PROBES)
         self._wanted: Reason | None = None
         self._words = 0
         self.milliseconds: float | None = None
@@ -72,6 +77,18 @@ class LocalMove:
     def detached(self) -> bool:
         """Whether no local address leads to the peer."""
         return self.state is LocalState.DETACHED
+
+    @property
+    def candidates(self) -> tuple[Endpoint, ...]:
+        """Our usable addresses but the one in use: where else the peer may find us."""
+        active = self._link.path.local.active
+        others = (source.endpoint for source in self._sources)
+        return tuple(other for other in others if active is None or other.host != active.host)
+
+    def reconsider(self, *, now: float) -> None:
+        """Announce the standby that was there before the peer was known to speak SACIP."""
+        if self.state is LocalState.SETTLED:
+            self._consider_standby(now=now)
 
     def addresses_changed(
         self,
@@ -104,17 +121,24 @@ class LocalMove:
     def contacted_at(self, local: Endpoint) -> None:
         """Answer from the address that the peer used, unless we are the one who left it."""
         pair = self._link.path.local
-        if pair.active is not None and pair.active.host == local.host:
+        same = pair.active is not None and pair.active.host == local.host
+        if same or local.host.is_multicast or local.host.is_unspecified:
             return
         known = any(slot is not None and slot.host == local.host for slot in pair.slots)
         if self.state is LocalState.SETTLED and (self.number == 0 or not known):
             self._link.path.local = pair.moved_to(local)
             self._pinned = local.host
 
-    def request(self, new: Endpoint, *, now: float) -> None:
-        """Begin a planned move to `new`, announced while the old address still works."""
+    def request(self, new: Endpoint, *, now: float) -> bool:
+        """Begin a planned move to `new`, announced while the old address still works.
+
+        Returns False where another move is under way.
+        """
+        if (self.state, LocalTrigger.STANDBY) not in LOCAL_TRANSITIONS:
+            return False
         self._pinned = new.host
         self._prepare(new, Reason.REQUESTED, now=now)
+        return True
 
     def cancel(self) -> None:
         """Take a planned move back: the peer keeps the address in its idle slot, unused."""
@@ -123,7 +147,7 @@ class LocalMove:
 
     def acknowledged(self, frame: Frame, local: Endpoint, *, now: float) -> None:
         """Take PREPARE_ACK or CHANGE_ACK of the current move; anything else is too late."""
-        if frame.number != self.number or frame.token not in self._tokens:
+        if frame.token not in self._tokens:
             return
         if frame.code == Code.PREPARE_ACK and self.state is LocalState.PREPARING:
             self._prepared(now=now)
@@ -157,6 +181,8 @@ class LocalMove:
             self._tell(now=now)
         elif self.state is LocalState.HUNTING:
             self._hunt(now=now)
+        else:
+            self.reconsider(now=now)
 
     # Choosing
 
@@ -190,10 +216,11 @@ class LocalMove:
 
     def _preference(self, mine: Source, other: Source) -> Reason | None:
         """Why `other` is better than the address in use; None where it is not."""
-        if mine.deprecated and not other.deprecated:
-            return Reason.ADDRESS_DEPRECATED
-        other_way = other.preferred and other.interface != mine.interface
-        if other_way and self._pinned != mine.endpoint.host:
+        if mine.deprecated != other.deprecated:
+            return Reason.ADDRESS_DEPRECATED if mine.deprecated else None
+        other_way = other.interface != mine.interface
+        better = other.preferred and not mine.preferred
+        if better and other_way and self._pinned != mine.endpoint.host:
             return Reason.ROUTE_CHANGED
         return None
 
@@ -214,6 +241,8 @@ class LocalMove:
     def _prepare(self, standby: Endpoint, wanted: Reason | None, *, now: float) -> None:
         """Announce `standby`; `wanted` is the reason to switch to it once it is proven."""
         path = self._link.path
+        if standby == path.local.active:
+            return
         if not self._link.speaks_sacip or not self._link.can_seal(now=now):
             if wanted is not None:
                 self._switch(standby, wanted, now=now)
@@ -242,13 +271,24 @@ class LocalMove:
 
     def _announce(self, *, now: float) -> None:
         if self._tries == PREPARE_COPIES:
-            self._enter(LocalTrigger.NO_ANSWER)
-            self._quiet()
+            self._give_up_announcing(now=now)
             return
         self._tries += 1
         path = self._link.path
         self._ask(Code.PREPARE, path.local.active, path.remote.active, new=path.local.idle, now=now)
         self._link.arm(Timer.NOTICE, now + self._pause())
+
+    def _give_up_announcing(self, *, now: float) -> None:
+        """The old path is silent: where the other is better anyway, that decides it."""
+        path, wanted = self._link.path, self._wanted
+        standby = path.local.idle
+        self._enter(LocalTrigger.NO_ANSWER)
+        self._quiet()
+        if standby is not None and wanted not in {None, Reason.REQUESTED}:
+            self._switch(standby, wanted or Reason.ROUTE_CHANGED, now=now)
+            return
+        path.local = path.local.forgotten()
+        self._link.arm(Timer.NOTICE, now + RETRY_STANDBY)
 
     def _prepared(self, *, now: float) -> None:
         pair = self._link.path.local
@@ -324,11 +364,13 @@ class LocalMove:
 
     def _hunt(self, *, now: float) -> None:
         """Try every own address with every address of the peer, and a handshake."""
+        if not self._link.speaks_sacip:
+            self._leave_plain_peer(sealable=self._link.can_seal(now=now), now=now)
+            return
         self._change((s.endpoint for s in self._sources), self._link.destinations, now=now)
         self._link.start_handshake(now=now)
         self._link.emit(Hunting(self._link.key, self.number, self._tries))
-        pause = min(FIRST_HUNT * 2 ** (self._tries - 1), SLOWEST_HUNT)
-        self._link.arm(Timer.NOTICE, now + pause)
+        self._link.arm(Timer.NOTICE, now + doubled(FIRST_HUNT, self._tries - 1, SLOWEST_HUNT))
 
     def _settled(self, frame: Frame, local: Endpoint, *, now: float) -> None:
         path = self._link.path
@@ -419,4 +461,9 @@ class LocalMove:
         if self._tries <= len(EARLY_COPIES):
             return EARLY_COPIES[self._tries - 1]
         rto = self._link.path.round_trips(2, MIN_RTO)
-        return min(rto * 2.0 ** (self._tries - len(EARLY_COPIES) - 1), MAX_RTO)
+        return doubled(rto, self._tries - len(EARLY_COPIES) - 1, MAX_RTO)
+
+
+def doubled(first: float, times: int, at_most: float) -> float:
+    """Return a pause in seconds that was doubled so many times; any number of times is fine."""
+    return min(first * 2.0 ** min(times, 32), at_most)

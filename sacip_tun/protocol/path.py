@@ -6,6 +6,8 @@ from sacip_tun.protocol.address import AddressPair, Endpoint
 INITIAL_RTT = 1.0
 # Weight of a new sample (RFC 6298 2.3).
 RTT_GAIN = 0.125
+# Longer round trips count as this long, in seconds: no peer holds a verdict up by answering late.
+SLOWEST_RTT = 1.0
 # An address that was not proven may be sent three times what came from it (RFC 9000 8.1).
 AMPLIFICATION_LIMIT = 3
 # Credit in bytes for an unproven address that an authenticated peer moved to: a full TCP window of
@@ -33,7 +35,7 @@ class Path:
 
     def sampled(self, seconds: float) -> None:
         """Take a measured round trip into the smoothed time."""
-        seconds = max(seconds, 0.0)
+        seconds = min(max(seconds, 0.0), SLOWEST_RTT)
         self.rtt = seconds if self.rtt is None else self.rtt + RTT_GAIN * (seconds - self.rtt)
 
     def round_trips(self, count: float, at_least: float) -> float:

@@ -17,6 +17,7 @@ from sacip_tun.protocol.events import (
     FrameSent,
     HandshakeCompleted,
     HandshakeGaveUp,
+    HandshakeUnanswered,
     SessionReady,
 )
 from sacip_tun.protocol.exchange import Exchange
@@ -30,8 +31,10 @@ from sacip_tun.protocol.staged import Staged
 from sacip_tun.protocol.tai64n import timestamp
 from sacip_tun.protocol.timers import Timer
 
-# Open questions remembered, and the span in seconds over which `recent_bytes` counts.
+# Open questions remembered, and for how long, in seconds; then an answer tells nothing any more.
 MAX_QUESTIONS = 64
+MAX_QUESTION_AGE = 10.0
+# The span in seconds over which `recent_bytes` counts.
 RECENT = 2.0
 
 
@@ -209,7 +212,8 @@ class Peer:
 
     def keep_fresh_on_receive(self, session: Session, *, now: float) -> None:
         """Rekey in time where only the peer sends (165 s, initiator, once a session)."""
-        if not self._last_minute and session.wants_rekey_on_receive(now=now):
+        current = session is self.keypairs.current
+        if current and not self._last_minute and session.wants_rekey_on_receive(now=now):
             self._last_minute = True
             self.start_handshake(now=now)
 
@@ -235,7 +239,7 @@ class Peer:
         new_session = self._newest is None or session.created > self._newest[0]
         self._newest = (session.created, counter)
         self._newest_from = remote
-        if new_session or not self.speaks_sacip:
+        if new_session or not (self.speaks_sacip or self.must_speak_sacip):
             self.contacted(local, remote, now=now)
             return
         self.exchange.local_move.contacted_at(local)
@@ -245,7 +249,11 @@ class Peer:
     def contacted(self, local: Endpoint, remote: Endpoint, *, now: float) -> None:
         """Follow an authenticated contact without more ado: WireGuard's own roaming (paper 2.1)."""
         self.exchange.local_move.contacted_at(local)
-        self.exchange.remote_move.followed(remote, now=now)
+        known = self.path.remote.active
+        if self.must_speak_sacip and known is not None and remote != known:
+            self.exchange.remote_move.stranger(local, remote, now=now)
+        else:
+            self.exchange.remote_move.followed(remote)
 
     # Sessions
 
@@ -254,8 +262,15 @@ class Peer:
         session = self.keypairs.current
         return session is not None and session.may_send(now=now)
 
-    def adopt(self, session: Session) -> None:
+    @property
+    def heard_in_session(self) -> bool:
+        """Whether anything came in the current session."""
+        session = self.keypairs.current
+        return session is not None and session.window.highest >= 0
+
+    def adopt(self, session: Session, *, now: float) -> None:
         """Rotate a newly agreed session in, and retire those that it pushes out."""
+        self.arm(Timer.ERASE_KEYS, now + limits.ERASE_KEYS_AFTER_TIME)
         self._context.adopt(session)
         for old in self.keypairs.begin_session(session):
             self._context.retire(old)
@@ -273,14 +288,12 @@ class Peer:
         self._end_handshake()
         self._last_minute = False
         self.last_handshake = now
-        self.arm(Timer.ERASE_KEYS, now + limits.ERASE_KEYS_AFTER_TIME)
         remote = self.path.remote.active
         self.emit(HandshakeCompleted(self.key, session.initiator, remote))
         if session.initiator and not self.staged:
             self.send_keepalive(now=now)  # confirms the session to the responder
         self.emit(SessionReady(self.key))
         if self.settings.sacip:
-            self.once_spoke_sacip |= marked
             self.exchange.session_ready(initiator=session.initiator, marked=marked, now=now)
 
     def _end_handshake(self) -> None:
@@ -298,18 +311,21 @@ class Peer:
         self._initiate(now=now)
 
     def _initiate(self, *, now: float) -> None:
-        remote = self.path.remote.active
         self._attempted = now
         self.arm(Timer.RETRY_HANDSHAKE, now + limits.REKEY_TIMEOUT + self._jitter())
-        if remote is None or self.detached:
+        if not self.destinations or self.detached:
             return  # tried again by the timer: the name may resolve, an address may appear
+        # Each try goes to another place where the peer might be. That is safe: only an
+        # authenticated answer moves the path.
+        remote = self.destinations[self._attempts % len(self.destinations)]
+        local = self.path.local.active if remote == self.path.remote.active else None
         try:
             initiation = self._initiation()
         except LocalError:
             self._context.drops[Drop.UNUSABLE_KEY] += 1  # a point of low order: nobody has it
             return
         data = self.cookies.seal(initiation.encode(), now=now)
-        self.send_handshake(data, self.path.local.active, remote, now=now)
+        self.send_handshake(data, local, remote, now=now)
 
     def _initiation(self) -> Initiation:
         context = self._context
@@ -332,6 +348,9 @@ class Peer:
         self._authenticated_sent(len(data), now=now)
 
     def _retry_handshake(self, *, now: float) -> None:
+        if self.detached:
+            self.arm(Timer.RETRY_HANDSHAKE, now + limits.REKEY_TIMEOUT)
+            return
         self._attempts += 1
         if self._attempts > limits.MAX_HANDSHAKE_RETRIES:
             self._end_handshake()
@@ -341,6 +360,7 @@ class Peer:
             if not self._is_set(Timer.ERASE_KEYS):
                 self.arm(Timer.ERASE_KEYS, now + limits.ERASE_KEYS_AFTER_TIME)
         else:
+            self.emit(HandshakeUnanswered(self.key, self._attempts))
             self._initiate(now=now)
 
     # Messages without inner packets
@@ -348,6 +368,8 @@ class Peer:
     def send_keepalive(self, *, now: float) -> None:
         """Send an empty message over the active path; begin a handshake where no session is."""
         session = self.keypairs.current
+        if self.detached:
+            return
         if session is None or not session.may_send(now=now):
             self.start_handshake(now=now)
         elif self.path.remote.active is not None:
@@ -371,7 +393,7 @@ class Peer:
     def answered(self, token: int, *, now: float) -> bool:
         """Tell whether `token` is of an open question of ours, and close that question."""
         asked = self._questions.pop(token, None)
-        if asked is None:
+        if asked is None or now - asked > MAX_QUESTION_AGE:
             return False
         self.path.sampled(now - asked)
         return True
@@ -386,7 +408,9 @@ class Peer:
         now: float,
     ) -> bool:
         session = self.keypairs.current
-        if session is None or not session.may_send(now=now) or remote is None:
+        if session is None or not session.may_send(now=now):
+            return False
+        if remote is None or not self.speaks_sacip:
             return False
         named = replace(frame, association=self._context.association, token=token)
         self._send_sealed(named.encode(), session, local, remote, now)
@@ -404,6 +428,7 @@ class Peer:
         data = session.seal(plaintext)
         self._context.outbox.append(Datagram(data, local, remote))
         self._authenticated_sent(len(data), now=now)
+        self._keep_fresh(session, now=now)
 
     # Timers and events
 
@@ -422,8 +447,10 @@ class Peer:
             self.erase()
         elif timer is Timer.HELLO:
             self.exchange.greet(now=now)
+        elif timer is Timer.CHALLENGE:
+            self.exchange.remote_move.ask_again(now=now)
         elif timer is Timer.VERDICT:
-            self.exchange.remote_move.verdict(now=now)
+            self.exchange.remote_move.verdict()
         else:
             self.exchange.local_move.handle_timer(timer, now=now)
 

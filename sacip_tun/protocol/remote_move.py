@@ -3,12 +3,15 @@
 1. Only authenticated packets come here. The destination is always an observed source; an address
    that is merely claimed is a check and a candidate.
 2. A change applies once, in the order of move numbers. An equal number is acknowledged again.
-3. Claimed equals observed, or the slot was announced: flip at once. Else flip with a byte budget
-   and a challenge in parallel; no answer in time flips back.
+3. Claimed equals observed, or the slot is proven: flip at once. Else the new address is on trial:
+   flip with a byte budget and a challenge in parallel; no answer in time goes back to the last
+   address that was proven.
 4. A newest packet from a source that nobody announced may be a NAT rebinding or a relay: old and
    new are asked, and the old one is left only when it is silent and the new one answers.
 5. Every acceptance and refusal is one event.
 """
+
+from dataclasses import dataclass, field
 
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop, RemoteError
@@ -28,6 +31,23 @@ from sacip_tun.protocol.timers import Timer
 # second challenge, short enough that a NAT rebinding hardly shows.
 MIN_CHECK_TIME = 0.1
 CHECK_ROUND_TRIPS = 3.0
+# Seconds from a challenge to its first repetition; the pause doubles (as the notices of the mover).
+FIRST_CHALLENGE_PAUSE = 0.030
+# A stranger whom `Nat = strict` refuses is one event a second, however often it comes.
+REFUSAL_PAUSE = 1.0
+
+
+@dataclass(slots=True)
+class Trial:
+    """A new address that is asked whether it is the peer's; `proven` is where it was until then."""
+
+    local: Endpoint
+    source: Endpoint
+    proven: Endpoint | None
+    old_tokens: set[int] = field(default_factory=set)
+    new_tokens: set[int] = field(default_factory=set)
+    answered: bool = False
+    pause: float = FIRST_CHALLENGE_PAUSE
 
 
 class RemoteMove:
@@ -38,36 +58,36 @@ class RemoteMove:
         self._strict = strict
         self.state = RemoteState.SETTLED
         self.applied = 0
+        self._announced: Endpoint | None = None
         self._announced_number = 0
         self._announced_at = 0.0
         self._reason: Reason | None = None
-        self._suspect: tuple[Endpoint, Endpoint] | None = None
-        self._old_token = 0
-        self._new_token = 0
-        self._new_answered = False
+        self._trial: Trial | None = None
+        self._refused_at = float("-inf")
 
     def restarted(self) -> None:
         """Forget move numbers: the peer's tunnel started anew and counts from one."""
         self.applied = 0
         self._announced_number = 0
 
-    def announced(self, frame: Frame, *, now: float) -> bool:
-        """Take PREPARE; True where it shall be acknowledged. Raises RemoteError where refused."""
+    def announced(self, frame: Frame, *, now: float) -> None:
+        """Take PREPARE, which is then to be acknowledged. Raises RemoteError where it is not."""
         if frame.new is None or not is_possible(frame.new):
             raise RemoteError(Drop.STRANGE_ENDPOINT)
         if frame.number <= self.applied or frame.number < self._announced_number:
             raise RemoteError(Drop.STALE_MOVE)
+        if self.state is RemoteState.PROBATION:
+            raise RemoteError(Drop.STALE_MOVE)  # the idle slot is where to go back to; said again
         if frame.number > self._announced_number:
-            self._announced_number = frame.number
-            self._announced_at = now
-            self._announce(frame, frame.new)
-        return True
+            self._announce(frame, frame.new, now=now)
 
-    def _announce(self, frame: Frame, new: Endpoint) -> None:
+    def _announce(self, frame: Frame, new: Endpoint, *, now: float) -> None:
+        self._announced, self._announced_number, self._announced_at = new, frame.number, now
         path = self._link.path
         old = path.remote.active
         path.remote = path.remote.added(new)
         self._enter(RemoteTrigger.ANNOUNCED)
+        self._end_trial()
         self._link.emit(
             Prepared(self._link.key, Side.REMOTE, frame.number, old, new, frame.reason, 0.0)
         )
@@ -83,125 +103,157 @@ class RemoteMove:
         self, frame: Frame, local: Endpoint, source: Endpoint, *, newest: bool, now: float
     ) -> bool:
         """Take CHANGE; True where it shall be acknowledged. Raises RemoteError where refused."""
-        if frame.number < self.applied or frame.new is None:
-            raise RemoteError(Drop.STALE_MOVE)
-        if frame.number == self.applied:
-            return source in self._link.path.remote
-        if not newest:
+        if frame.number < self.applied or frame.new is None or not newest:
             raise RemoteError(Drop.STALE_MOVE)
         honest = frame.new.same_place == source.same_place
         if self._strict and not honest:
-            self._refuse(frame, source, "claimed and observed address differ, and NAT is strict")
+            why = "claimed and observed address differ, and NAT is strict"
+            self._refuse(frame.number, frame.new, source, why)
             return False
+        if frame.number == self.applied and source == self._link.path.remote.active:
+            return True
+        if frame.number == self.applied and not honest and source not in self._link.path.remote:
+            return False  # a copy that somebody relays must not undo what the original did
         self._reason = frame.reason
-        proven = honest or source in self._link.path.remote
-        trigger = RemoteTrigger.MOVED if proven else RemoteTrigger.MOVED_UNPROVEN
-        self._apply(frame.number, source, trigger, now=now)
-        if not proven:
-            self._link.path.limit(self._link.recent_bytes(now=now))
-            self._challenge_new(local, source, now=now)
+        self._move(frame.number, local, source, honest=honest, now=now)
         return True
 
     def stranger(self, local: Endpoint, source: Endpoint, *, now: float) -> None:
         """The newest packet came from `source`, which is not the active address."""
         if self.state is RemoteState.PREPARED and source == self._link.path.remote.idle:
             # The announced switch, seen before its CHANGE: the slot is known, so follow at once.
-            self._apply(self._announced_number, source, RemoteTrigger.MOVED, now=now)
-        elif self._may_check():
+            honest = self._announced is not None and source.same_place == self._announced.same_place
+            self._move(self._announced_number, local, source, honest=honest, now=now)
+        elif self._strict:
+            self.refuse_stranger(source, now=now)
+        elif (self.state, RemoteTrigger.STRANGER) in REMOTE_TRANSITIONS and self._trial is None:
             self._check(local, source, now=now)
 
-    def followed(self, source: Endpoint, *, now: float) -> None:
+    def refuse_stranger(self, source: Endpoint, *, now: float) -> None:
+        """Stay, and say so: nobody announced this source, and NAT is strict."""
+        if now - self._refused_at >= REFUSAL_PAUSE:
+            self._refused_at = now
+            self._refuse(self.applied, None, source, "nobody announced it, and NAT is strict")
+
+    def followed(self, source: Endpoint) -> None:
         """Go where a plain peer, or a new session, was heard from."""
         path = self._link.path
         if path.remote.active is None:
             path.remote = path.remote.of(source)
         elif source != path.remote.active:
             self._reason = None
-            self._apply(self.applied, source, RemoteTrigger.MOVED, now=now)
-
-    def _may_check(self) -> bool:
-        return (self.state, RemoteTrigger.STRANGER) in REMOTE_TRANSITIONS and not self._strict
+            self._end_trial()
+            self._apply(self.applied, source, RemoteTrigger.MOVED)
 
     def answered(self, frame: Frame) -> None:
         """Take PATH_RESPONSE."""
-        if frame.token == self._old_token and self.state is RemoteState.CHECKING:
+        trial = self._trial
+        if trial is None:
+            return
+        if frame.token in trial.old_tokens:
             self._conclude(RemoteTrigger.STILL_HERE, "the old address still answers: staying")
-        elif frame.token == self._new_token and self.state is RemoteState.PROBATION:
-            self._link.path.lift_limit()
+        elif frame.token in trial.new_tokens and self.state is RemoteState.PROBATION:
             self._conclude(RemoteTrigger.PROVEN, "the new address answered")
-        elif frame.token == self._new_token and self.state is RemoteState.CHECKING:
-            self._new_answered = True
+        elif frame.token in trial.new_tokens:
+            trial.answered = True
 
-    def verdict(self, *, now: float) -> None:
+    def ask_again(self, *, now: float) -> None:
+        """Repeat the challenges of a trial (Timer.CHALLENGE): each may have been lost."""
+        if self._trial is not None:
+            self._challenge(self._trial, now=now)
+
+    def verdict(self) -> None:
         """The time to answer is over (Timer.VERDICT)."""
+        trial = self._trial
+        if trial is None:
+            return
         path = self._link.path
         if self.state is RemoteState.PROBATION:
-            path.lift_limit()
-            if path.remote.idle is not None:
-                path.remote = path.remote.switched()
+            if trial.proven is not None:
+                path.remote = path.remote.moved_to(trial.proven)
             self._conclude(RemoteTrigger.TIME_UP, "the new address never answered: back to the old")
-        elif self.state is RemoteState.CHECKING and self._new_answered and self._suspect:
+        elif trial.answered:
             self._reason = Reason.NAT_REBOUND
-            source = self._suspect[1]
             self._conclude(RemoteTrigger.TIME_UP, "the old address is silent, the new one answers")
-            self._apply(self.applied, source, RemoteTrigger.MOVED, now=now)
-        elif self.state is RemoteState.CHECKING:
+            self._apply(self.applied, trial.source, RemoteTrigger.MOVED)
+        else:
             self._conclude(RemoteTrigger.TIME_UP, "neither address answered: staying")
 
-    def _apply(self, number: int, source: Endpoint, trigger: RemoteTrigger, *, now: float) -> None:
-        path = self._link.path
-        old = path.remote.active
-        prepared = self.state is RemoteState.PREPARED and source == path.remote.idle
-        path.lift_limit()
-        path.remote = path.remote.moved_to(source)
-        self.applied = number
-        self._enter(trigger)
-        self._link.disarm(Timer.VERDICT)
-        kind = Kind.MAKE_BEFORE_BREAK if prepared else Kind.BREAK_BEFORE_MAKE
-        elapsed = (now - self._announced_at) * 1000 if prepared else 0.0
-        self._link.emit(
-            Moved(
-                self._link.key,
-                Side.REMOTE,
-                number,
-                old,
-                source,
-                source,
-                self._reason,
-                kind,
-                elapsed,
-            )
-        )
+    # Moving
 
-    def _challenge_new(self, local: Endpoint, source: Endpoint, *, now: float) -> None:
-        self._suspect = (local, source)
-        self._new_token = self._challenge(local, source, now=now)
+    def _move(
+        self, number: int, local: Endpoint, source: Endpoint, *, honest: bool, now: float
+    ) -> None:
+        """Flip to `source`: at once where it is proven, else on trial."""
+        if honest or self._is_proven(source):
+            self._end_trial()
+            self._apply(number, source, RemoteTrigger.MOVED, now=now)
+            return
+        before = self._trial if self.state is RemoteState.PROBATION else None
+        proven = before.proven if before else self._link.path.remote.active
+        if before is None:
+            self._end_trial()
+            self._link.path.limit(self._link.recent_bytes(now=now))
+        self._apply(number, source, RemoteTrigger.MOVED_UNPROVEN, now=now)
+        self._trial = Trial(local, source, proven)
+        self._challenge(self._trial, now=now)
         deadline = self._link.path.round_trips(CHECK_ROUND_TRIPS, MIN_VALIDATION_TIME)
         self._link.arm(Timer.VERDICT, now + deadline)
 
-    def _check(self, local: Endpoint, source: Endpoint, *, now: float) -> None:
-        self._suspect = (local, source)
-        self._new_answered = False
-        self._enter(RemoteTrigger.STRANGER)
+    def _is_proven(self, source: Endpoint) -> bool:
+        """The address in use, unless on trial, and the one that a trial would go back to."""
+        if self.state is RemoteState.PROBATION and self._trial is not None:
+            return source == self._trial.proven
+        return source == self._link.path.remote.active
+
+    def _apply(
+        self, number: int, source: Endpoint, trigger: RemoteTrigger, *, now: float | None = None
+    ) -> None:
         path = self._link.path
-        self._old_token = self._challenge(path.local.active, path.remote.active, now=now)
-        self._new_token = self._challenge(local, source, now=now)
+        old = path.remote.active
+        prepared = self.state is RemoteState.PREPARED and source == path.remote.idle
+        path.remote = path.remote.moved_to(source)
+        self.applied = number
+        self._enter(trigger)
+        kind = Kind.MAKE_BEFORE_BREAK if prepared else Kind.BREAK_BEFORE_MAKE
+        elapsed = (now - self._announced_at) * 1000 if prepared and now is not None else 0.0
+        key, reason = self._link.key, self._reason
+        self._link.emit(Moved(key, Side.REMOTE, number, old, source, source, reason, kind, elapsed))
+
+    # Asking
+
+    def _check(self, local: Endpoint, source: Endpoint, *, now: float) -> None:
+        path = self._link.path
+        self._enter(RemoteTrigger.STRANGER)
+        self._trial = Trial(local, source, path.remote.active)
+        self._challenge(self._trial, now=now)
         self._link.arm(Timer.VERDICT, now + path.round_trips(CHECK_ROUND_TRIPS, MIN_CHECK_TIME))
 
-    def _challenge(self, local: Endpoint | None, remote: Endpoint | None, *, now: float) -> int:
+    def _challenge(self, trial: Trial, *, now: float) -> None:
         question = Frame(Code.PATH_CHALLENGE, number=self.applied)
-        return self._link.ask(question, local, remote, now=now)
+        if self.state is RemoteState.CHECKING:
+            here = self._link.path.local.active
+            trial.old_tokens.add(self._link.ask(question, here, trial.proven, now=now))
+        trial.new_tokens.add(self._link.ask(question, trial.local, trial.source, now=now))
+        self._link.arm(Timer.CHALLENGE, now + trial.pause)
+        trial.pause *= 2
 
-    def _refuse(self, frame: Frame, source: Endpoint, why: str) -> None:
-        self._link.emit(MoveRefused(self._link.key, frame.number, frame.new, source, why))
+    def _refuse(self, number: int, claimed: Endpoint | None, source: Endpoint, why: str) -> None:
+        self._link.emit(MoveRefused(self._link.key, number, claimed, source, why))
 
     def _conclude(self, trigger: RemoteTrigger, verdict: str) -> None:
+        trial = self._trial
         self._enter(trigger)
+        self._end_trial()
+        if trial is not None:
+            checked = PathChecked(self._link.key, trial.proven, trial.source, verdict)
+            self._link.emit(checked)
+
+    def _end_trial(self) -> None:
+        self._trial = None
+        self._link.path.lift_limit()
         self._link.disarm(Timer.VERDICT)
-        if self._suspect is not None:
-            old = self._link.path.remote.active
-            self._link.emit(PathChecked(self._link.key, old, self._suspect[1], verdict))
-            self._suspect = None
+        self._link.disarm(Timer.CHALLENGE)
 
     def _enter(self, trigger: RemoteTrigger) -> None:
         self.state = following(REMOTE_TRANSITIONS, self.state, trigger)

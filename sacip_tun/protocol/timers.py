@@ -24,6 +24,7 @@ class Timer(Enum):
     NOTICE = "PREPARE or CHANGE was not answered: send the next copy, or hunt"
     LAST_WORD = "a plain peer hears our new address once more"
     PROBE = "the standby path was not proven: challenge it again"
+    CHALLENGE = "a path of the peer on trial did not answer: ask again"
     VERDICT = "the time in which a challenged path of the peer can answer is over"
 
 

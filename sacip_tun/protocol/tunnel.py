@@ -255,7 +255,7 @@ class Tunnel:
             index=index,
             ephemeral=self._context.entropy(32),
         )
-        peer.adopt(Session(keys, now=now))
+        peer.adopt(Session(keys, now=now), now=now)
         if peer.path.remote.active is None:
             peer.path.remote = peer.path.remote.of(remote)
             peer.exchange.local_move.contacted_at(local)
@@ -271,7 +271,7 @@ class Tunnel:
             self._context.identity, peer.settings.preshared_key, response
         )
         session = Session(keys, now=now)
-        peer.adopt(session)
+        peer.adopt(session, now=now)
         peer.authenticated_received(len(datagram), now=now)
         peer.contacted(local, remote, now=now)
         peer.session_ready(session, marked=peer.speaks_sacip, now=now)
@@ -306,7 +306,9 @@ class Tunnel:
         """Do everything whose time has come."""
         while (expired := self._context.timers.pop_expired(now)) is not None:
             key, timer = expired
-            self.peers[key].handle_timer(timer, now=now)
+            peer = self.peers.get(key)
+            if peer is not None:
+                peer.handle_timer(timer, now=now)
 
     # The drains
 
