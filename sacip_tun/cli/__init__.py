@@ -3,6 +3,7 @@
 Every failure ends as a message with its cause and its fix, and a documented exit code.
 """
 
+import errno
 import io
 import os
 import sys
@@ -34,6 +35,12 @@ def main(arguments: Sequence[str] | None = None, directories: Directories = DIRE
         # The reader (head, less) has seen enough; nothing may be flushed into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EIO, errno.EBADF}:
+            raise
+        complain(f"the output cannot be written: {error.strerror or error}", "see where it goes to")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
     except KeyboardInterrupt:
         complain("interrupted")
         return Exit.FAILED
@@ -59,6 +66,12 @@ def _run(options: Namespace, directories: Directories) -> int:
 
 def _prepare_process() -> None:
     """Let no character of the output and no bug of ours end in a traceback."""
+    for descriptor in range(3):
+        # A descriptor that the caller closed would be given to a socket, and printed into.
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     if not sys.flags.dev_mode:

@@ -1,11 +1,12 @@
 """down: ask the daemon to undo what `up` made, and wait until it has."""
 
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 from sacip_tun.cli.control import Control, socket_of
 from sacip_tun.cli.parser import Parser
-from sacip_tun.outcome import Exit
+from sacip_tun.outcome import Exit, Failure
 
 # Routes, addresses and the interface go in milliseconds; an overloaded host gets its time.
 UNDO_TIME = 15.0
@@ -29,6 +30,8 @@ def _down(options: Namespace) -> int:
         name = Path(name).stem
     with Control(socket_of(options.directories.run, name), UNDO_TIME) as control:
         control.request("down")
-        control.wait_closed()
+        # A second `down` at the same time ends this connection as it ends the interface.
+        with suppress(Failure):
+            control.wait_closed()
     print(f"{name} is down")
     return Exit.OK

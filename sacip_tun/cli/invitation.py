@@ -3,6 +3,7 @@
 import shlex
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 
 from sacip_tun.cli.inline import Setting
@@ -13,6 +14,8 @@ from sacip_tun.protocol.keys import public_key, to_base64
 # A connected UDP socket sends nothing: asking for the way to this address (RFC 5737, never in use)
 # only tells which of our addresses the default route would use.
 ANYWHERE = "192.0.2.1"
+# Stands where only the user can know how the other side reaches this host.
+UNKNOWN_HOST = "HOST"
 
 
 def invitation(config: Config, settings: Sequence[Setting]) -> str:
@@ -25,6 +28,8 @@ def invitation(config: Config, settings: Sequence[Setting]) -> str:
         lines.append(f"  {shlex.join(_command(config, peer, own))}")
         if peer is not None and peer.preshared_key:
             lines.append(f"  and there --preshared-key-file with a copy of {' or '.join(secrets)}")
+    if any(f"@{UNKNOWN_HOST}:" in line for line in lines):
+        lines.append(f"with an address or a name of this host for {UNKNOWN_HOST}: it has several")
     if not config.peers:
         lines.append(
             "then 'down' here, and 'up' again with --peer and the key that it prints there"
@@ -77,5 +82,21 @@ def _outer_address(towards: str) -> str:
             probe.connect((towards, 9))
             host = str(probe.getsockname()[0])
     except OSError:
-        return "HOST"
+        return _only_address(version)
     return host if version == 4 else f"[{host}]"
+
+
+def _only_address(version: int) -> str:
+    """Return the one address of this host where it has just one, without any route to ask."""
+    from sacip_tun.linux.snapshot import Snapshot  # noqa: PLC0415 - only here, and it is heavy
+
+    with suppress(OSError):
+        found = {
+            str(host)
+            for host in Snapshot.taken().hosts
+            if host.version == version and not (host.is_loopback or host.is_link_local)
+        }
+        if len(found) == 1:
+            host = found.pop()
+            return host if version == 4 else f"[{host}]"
+    return UNKNOWN_HOST

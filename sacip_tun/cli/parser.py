@@ -52,7 +52,7 @@ examples:
   sacip-tun up sacip0                /etc/sacip-tun/sacip0.conf, or wg-quick's
   sacip-tun up ./laptop.conf         a file; its stem is the interface
   sacip-tun status                   what runs, and which addresses are in use
-  sacip-tun move --to 192.168.1.2    a planned change of address
+  sacip-tun move --to 192.168.1.2/24  a planned change of address
   sacip-tun down sacip0
 
 'sacip-tun COMMAND --help' has examples for each command.

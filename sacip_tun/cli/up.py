@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from contextlib import suppress
 
 from sacip_tun.cli.eventline import Record, event_line
 from sacip_tun.cli.inline import DEFAULT_INTERFACE, configuration, declare
@@ -104,6 +105,8 @@ def _started(config: Config, *, foreground: bool) -> int:
     palette = Palette.of(sys.stderr)
 
     def say(record: Record) -> None:
-        print(event_line(record, palette, config.interface.name), file=sys.stderr, flush=True)
+        # Whoever read the log may be gone: the tunnel goes on.
+        with suppress(OSError):
+            print(event_line(record, palette, config.interface.name), file=sys.stderr, flush=True)
 
-    return start(config, foreground=foreground, say=say)
+    return start(config, foreground=foreground, say=say, warn=warn)

@@ -11,7 +11,6 @@ The socket is made with mode 0600 in a directory of mode 0755: only root may com
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,8 +19,6 @@ from typing import Any
 
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.outcome import Exit
-
-log = logging.getLogger(__name__)
 
 RUN_DIRECTORY = Path("/run/sacip-tun")
 # A request is one short line; what is longer is no request of ours, in bytes.
@@ -34,10 +31,11 @@ Command = Callable[[dict[str, Any]], Awaitable[Answer]]
 
 
 class CommandError(Exception):
-    """A command that cannot be done; `code` is the exit status for the client."""
+    """A command that cannot be done: the cause, the fix, and the exit status for the client."""
 
-    def __init__(self, message: str, code: int = Exit.FAILED) -> None:
-        super().__init__(message)
+    def __init__(self, cause: str, fix: str, code: int = Exit.FAILED) -> None:
+        super().__init__(cause)
+        self.fix = fix
         self.code = code
 
 
@@ -95,19 +93,19 @@ class ControlServer:
 
     async def _answer(self, request: dict[str, Any] | None) -> Answer:
         if request is None:
-            return failure("a request is one JSON object on a line", Exit.USAGE)
+            return failure("this is no request", "a request is one JSON object", Exit.USAGE)
         command = self._commands.get(str(request.get("command")))
         if command is None:
             known = ", ".join([*self._commands, "monitor"])
-            return failure(f"unknown command; known are {known}", Exit.USAGE)
+            return failure("unknown command", f"known are {known}", Exit.USAGE)
         try:
             return {"ok": True, **await command(request)}
         except CommandError as error:
-            return failure(str(error), error.code)
+            return failure(str(error), error.fix, error.code)
         except Exception as error:  # noqa: BLE001 - the client must get an answer, whatever happened
             loop = asyncio.get_running_loop()
             loop.call_exception_handler({"message": "a command failed", "exception": error})
-            return failure(f"this is a bug in sacip-tun: {error!r}", Exit.FAILED)
+            return failure(f"a bug in sacip-tun: {error!r}", "please report it", Exit.FAILED)
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send records until the client goes, which shows as the end of what it sends."""
@@ -139,9 +137,9 @@ async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
         await writer.drain()
 
 
-def failure(message: str, code: int) -> Answer:
+def failure(cause: str, fix: str, code: int) -> Answer:
     """Return the answer that says why not; `code` is the exit status for the client."""
-    return {"ok": False, "error": message, "exit": code}
+    return {"ok": False, "error": cause, "fix": fix, "exit": code}
 
 
 def parse_request(line: bytes) -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ class Journal:
         self.log: Callable[[Record], None] = lambda _record: None
 
     def publish(self, event: Event, moment: float) -> None:
-        """Record an event of the protocol that happened at `moment`, CLOCK_BOOTTIME in seconds."""
+        """Record an event of the protocol that happened at `moment`, in seconds since 1970."""
         record = self._record(event, moment)
         if isinstance(event, Moved):
             self._moves[event.peer].append(record)
@@ -90,14 +90,14 @@ class Journal:
         self._listeners.discard(listener)
 
     def _spread(self, record: Record) -> None:
-        self.log(record)
         for listener in self._listeners:
             listener.put(record)
+        self.log(record)
 
     def _record(self, event: Event, moment: float) -> Record:
         record: Record = {
             "event": _name(event),
-            "time_unix": clock.unix_time(moment),
+            "time_unix": moment,
             "interface": self._interface,
         }
         for field in fields(event):

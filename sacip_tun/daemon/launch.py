@@ -17,21 +17,26 @@ from sacip_tun.linux.errors import SetupError
 from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.errors import LocalError
 
-Report = Callable[[Failure | None], None]
+# Told once: the warnings when the interface is up, or why it is not.
+Report = Callable[[list[str], Failure | None], None]
 Say = Callable[[Record], None]
+Warn = Callable[[str], None]
 
 
-def start(config: Config, *, foreground: bool, say: Say) -> int:
+def start(config: Config, *, foreground: bool, say: Say, warn: Warn) -> int:
     """Bring the interface up; returns Exit.OK, or raises Failure where it cannot be.
 
     In the foreground it returns when the interface is down again, and every record of the journal
-    goes to `say`. Else it returns once the interface is up, with a daemon left behind.
+    goes to `say`. Else it returns once the interface is up, with a daemon left behind. `warn` gets
+    what the user should know though the interface is up.
     """
-    return _run_here(config, say) if foreground else _detach(config)
+    return _run_here(config, say, warn) if foreground else _detach(config, warn)
 
 
-def _run_here(config: Config, say: Say) -> int:
-    def report(failure: Failure | None) -> None:
+def _run_here(config: Config, say: Say, warn: Warn) -> int:
+    def report(warnings: list[str], failure: Failure | None) -> None:
+        for warning in warnings:
+            warn(warning)
         if failure is not None:
             raise failure
 
@@ -39,7 +44,7 @@ def _run_here(config: Config, say: Say) -> int:
     return Exit.OK
 
 
-def _detach(config: Config) -> int:
+def _detach(config: Config, warn: Warn) -> int:
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.close(reader)
@@ -52,7 +57,9 @@ def _detach(config: Config) -> int:
     os.wait()
     if not said:
         raise Failure("the daemon died while starting", "try again with --foreground to see why")
-    failure = json.loads(said)
+    warnings, failure = json.loads(said)
+    for warning in warnings:
+        warn(warning)
     if failure is not None:
         raise Failure(*failure)
     return Exit.OK
@@ -74,10 +81,10 @@ def _run_detached(config: Config, writer: int) -> None:
     """Run, and report over the pipe once: when the interface is up, or why it is not."""
     with os.fdopen(writer, "wb") as pipe:
 
-        def report(failure: Failure | None) -> None:
+        def report(warnings: list[str], failure: Failure | None) -> None:
             if not pipe.closed:
                 said = failure and (failure.cause, failure.fix, int(failure.code))
-                pipe.write(json.dumps(said).encode())
+                pipe.write(json.dumps([warnings, said]).encode())
                 pipe.close()
 
         uvloop.run(_serve(config, report, lambda _record: None))
@@ -88,10 +95,10 @@ async def _serve(config: Config, report: Report, say: Say) -> None:
     service.journal.log = say
     try:
         async with service.running():
-            report(None)
+            report(service.warnings, None)
             await service.until_stopped()
     except (SetupError, LocalError, OSError) as error:
-        report(_explained(error, config.interface.name))
+        report([], _explained(error, config.interface.name))
 
 
 def _explained(error: SetupError | LocalError | OSError, name: str) -> Failure:
@@ -103,7 +110,12 @@ def _explained(error: SetupError | LocalError | OSError, name: str) -> Failure:
             f"{name} is up already", f"see 'sacip-tun status {name}'; end it with 'down {name}'"
         )
     if isinstance(error, PermissionError):
-        return Failure(str(error), "run it as root, for example with sudo", Exit.NO_PRIVILEGE)
+        where = error.filename or "the network"
+        return Failure(
+            f"no privilege to set up {name}: {where}: {error.strerror}",
+            "run it as root, for example with sudo",
+            Exit.NO_PRIVILEGE,
+        )
     if isinstance(error, LocalError):
         return Failure(str(error), "mend the configuration", Exit.BAD_CONFIGURATION)
     return Failure(str(error), f"see 'ip link show {name}' and 'ss -ulpn'")

@@ -19,6 +19,7 @@ from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.linux import interface
 from sacip_tun.linux.addresses import Address
+from sacip_tun.linux.succession import replace_address
 from sacip_tun.outcome import Exit
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.keys import to_base64
@@ -51,10 +52,12 @@ class PlannedMove:
         """Move all peers of the family. Raises CommandError; then nothing has changed."""
         new = _parse_target(request.get("to"))
         patience = _parse_patience(request.get("timeout"))
+        self._check_target(new)
         movers = [peer for peer in self._tunnel.peers.values() if _concerned(peer, new.ip)]
         if not movers:
             raise CommandError(
-                f"no connected peer would move to {new.ip}: see `sacip-tun status`",
+                f"no connected peer would move to {new.ip}",
+                "see 'sacip-tun status': a move needs a session with the peer",
                 Exit.NOT_REACHED,
             )
         old = self._old_address(movers)
@@ -72,11 +75,46 @@ class PlannedMove:
             "peers": [_report(peer) for peer in movers],
         }
 
+    def _check_target(self, new: IPv4Interface | IPv6Interface) -> None:
+        """Refuse what cannot be an outer address of ours before anything is changed."""
+        host, network = new.ip, new.network
+        broadcast = (
+            host.version == 4 and network.prefixlen < 31 and host == network.broadcast_address
+        )
+        network_address = (
+            network.prefixlen < new.max_prefixlen - 1 and host == network.network_address
+        )
+        strange = host.is_loopback or host.is_multicast or host.is_unspecified
+        if strange or broadcast or (network_address and host.version == 4):
+            raise CommandError(
+                f"{host} cannot be the address of a host",
+                "give one that peers can answer",
+                Exit.USAGE,
+            )
+        if self._watcher.is_own(host):
+            raise CommandError(
+                f"{host} is an inner address of this tunnel", "give an outer address", Exit.USAGE
+            )
+        for peer in self._tunnel.peers.values():
+            active, used = peer.path.remote.active, peer.path.local.active
+            if active is not None and active.host == host:
+                raise CommandError(
+                    f"{host} is the peer's own address", "give one for this side", Exit.USAGE
+                )
+            if used is not None and used.host == host:
+                raise CommandError(
+                    f"{host} is the address in use already",
+                    "there is nothing to do",
+                    Exit.NOT_REACHED,
+                )
+
     def _old_address(self, movers: list[Peer]) -> Address:
         host = movers[0].path.local.active
         address = self._watcher.address(host.host) if host is not None else None
         if address is None:
-            raise CommandError("the address in use is not on any interface of this host")
+            raise CommandError(
+                "the address in use is not on any interface of this host", "see 'ip address'"
+            )
         return address
 
     def _add(
@@ -87,13 +125,15 @@ class PlannedMove:
             return None
         if new.network.prefixlen == new.max_prefixlen:
             raise CommandError(
-                f"{new.ip} is on no interface; to add it, say {new.ip}/LENGTH", Exit.USAGE
+                f"{new.ip} is on no interface", f"to add it, say {new.ip}/LENGTH", Exit.USAGE
             )
         try:
             index = interface.interface_index(device) if device else old.interface
             interface.add_address(index, new)
         except OSError as error:
-            raise CommandError(f"cannot add {new}: {error.strerror or error}") from None
+            raise CommandError(
+                f"cannot add {new}: {error.strerror or error}", "see 'ip address' and 'ip link'"
+            ) from None
         self._journal.note("address-added", address=str(new))
         return index, new
 
@@ -102,14 +142,18 @@ class PlannedMove:
             async with asyncio.timeout(patience):
                 await self._move_peers(movers, new)
         except TimeoutError:
-            raise CommandError(_why_not(movers, new, patience), Exit.NOT_REACHED) from None
+            raise CommandError(
+                _why_not(movers, new, patience),
+                "check that the new address leads to the peer, or give a longer --timeout",
+                Exit.NOT_REACHED,
+            ) from None
 
     async def _move_peers(self, movers: list[Peer], new: Host) -> None:
         await self._until(lambda: all(self._source(peer, new) for peer in movers))
         for peer in movers:
             source = self._source(peer, new)
             if source is not None and not peer.exchange.local_move.request(source, now=clock.now()):
-                raise CommandError("the address is changing right now: wait, then try again")
+                raise CommandError("the address is changing right now", "wait, then try again")
         self._settle()
         await self._until(lambda: all(_arrived(peer, new) for peer in movers))
 
@@ -136,20 +180,16 @@ class PlannedMove:
         self._settle()
 
     def _delete(self, old: Address, new: Host) -> None:
-        """Delete the old address; put the new one back where it went along as its secondary."""
-        kept = self._watcher.address(new)
+        """Delete the old address; the new one takes over its routes and secondaries."""
         network = _with_prefix(old)
-        with contextlib.suppress(OSError):  # deleted by somebody else meanwhile
-            interface.delete_address(old.interface, network)
-        self._journal.note("address-deleted", address=str(network))
-        if kept is None:
-            return
         try:
-            interface.add_address(kept.interface, _with_prefix(kept))
-        except FileExistsError:
-            return
+            replace_address(old.interface, network, new)
         except OSError as error:
-            raise CommandError(f"{new} went with {network}: {error.strerror or error}") from None
+            raise CommandError(
+                f"moved, but {network} cannot be deleted: {error.strerror or error}",
+                f"see 'ip address show to {old.host}'",
+            ) from None
+        self._journal.note("address-deleted", address=str(network))
 
 
 def _with_prefix(address: Address) -> IPv4Interface | IPv6Interface:
@@ -161,22 +201,24 @@ def _parse_patience(seconds: object) -> float:
         return PATIENCE
     if isinstance(seconds, int | float) and seconds > 0:
         return float(seconds)
-    raise CommandError(f"{seconds!r} is not a time in seconds", Exit.USAGE)
+    raise CommandError(f"{seconds!r} is not a time", "give seconds", Exit.USAGE)
 
 
 def _parse_target(text: object) -> IPv4Interface | IPv6Interface:
     try:
         return ip_interface(str(text))
     except ValueError:
-        raise CommandError(f"{text!r} is not an address", Exit.USAGE) from None
+        raise CommandError(
+            f"{text!r} is not an address", "give ADDRESS or ADDRESS/LENGTH", Exit.USAGE
+        ) from None
 
 
 def _concerned(peer: Peer, new: Host) -> bool:
     """Tell whether a peer is reached from another address of the family, and can be told."""
     active = peer.path.local.active
-    return (
-        active is not None and active.host.version == new.version and peer.can_seal(now=clock.now())
-    )
+    if active is None or active.host == new or active.host.version != new.version:
+        return False
+    return peer.can_seal(now=clock.now())
 
 
 def _arrived(peer: Peer, new: Host) -> bool:

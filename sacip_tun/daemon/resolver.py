@@ -29,6 +29,7 @@ class Resolver:
     ) -> None:
         self.text = text
         self.resolved = False
+        self.tried = asyncio.Event()
         self._found = found
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
@@ -49,11 +50,13 @@ class Resolver:
             try:
                 endpoints = await resolve(self.text)
             except OSError as error:
+                self.tried.set()
                 self._failed(f"{self.text}: {error.strerror or error}")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_PAUSE)
             else:
                 self.resolved = True
+                self.tried.set()
                 self._found(endpoints)
                 return
 

@@ -43,6 +43,10 @@ from sacip_tun.protocol.tunnel import Tunnel
 
 # Events after which a peer may be somewhere else: its name is resolved again.
 LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp)
+# wg-quick's words for where routes go; with `off` there are none.
+TABLE_NAMES = {"auto": "main", "off": "main"}
+# How long `up` waits for the peers' names, in seconds; longer ones are resolved behind its back.
+FIRST_LOOKUP = 0.3
 # Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
 OVERHEAD = 80
 
@@ -87,9 +91,12 @@ class Service:
             await self._configure()
             await self._watch(stack)
             self._start_pump(stack)
+            self.journal.note("up", port=self.listen_port, mtu=self.mtu)
             self._start_resolvers(stack)
             self.settle()
+            await self._first_lookups()
             yield
+            self.journal.note("down")
 
     async def until_stopped(self) -> None:
         """Wait for `stop`, SIGINT or SIGTERM."""
@@ -105,7 +112,7 @@ class Service:
     def settle(self) -> None:
         """Drain what the protocol has to say, and arm its next timer."""
         tunnel = self.tunnel
-        moment = clock.now()
+        moment = time.time()
         self._news.set()
         while True:
             for datagram in tunnel.datagrams_to_send():
@@ -155,7 +162,9 @@ class Service:
         literals = [literal(str(peer.endpoint)) for peer in self.config.peers if peer.endpoint]
         hosts = [endpoint.host for endpoint in literals if endpoint is not None]
         self.mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
-        interface.configure(self._tun.index, settings.addresses, self.mtu, self.config.routes)
+        table = interface.table_number(TABLE_NAMES.get(settings.table, settings.table))
+        routes = self.config.routes
+        interface.configure(self._tun.index, settings.addresses, self.mtu, routes, table=table)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         monitor = await stack.enter_async_context(NetlinkMonitor.open())
@@ -187,6 +196,22 @@ class Service:
                 self._resolvers[peer.public_key] = resolver
                 stack.callback(resolver.stop)
                 resolver.start()
+
+    async def _first_lookups(self) -> None:
+        """Give names a moment to resolve, and remember which did not."""
+        waiting = [resolver.tried.wait() for resolver in self._resolvers.values()]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOKUP):
+                await asyncio.gather(*waiting)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know though the interface is up."""
+        return [
+            f"{resolver.text} does not resolve yet: trying on, see 'sacip-tun monitor'"
+            for resolver in self._resolvers.values()
+            if not resolver.resolved
+        ]
 
     def _resolver(self, peer: Peer, text: str) -> Resolver:
         def found(endpoints: list[Endpoint]) -> None:
@@ -281,7 +306,7 @@ class Service:
 
     async def _move(self, request: Answer) -> Answer:
         if self._moving.locked():
-            raise CommandError("another move is under way: wait for it, then try again")
+            raise CommandError("another move is under way", "wait for it, then try again")
         async with self._moving:
             planned = PlannedMove(self.tunnel, self._watcher, self.journal, self.settle, self._news)
             return await planned.run(request)

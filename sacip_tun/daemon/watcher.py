@@ -117,6 +117,11 @@ class Watcher:
                 return address
         return None
 
+    def is_own(self, host: Host) -> bool:
+        """Tell whether an address is of the tunnel itself."""
+        address = self.address(host)
+        return address is not None and address.interface in self._own
+
     async def _watch(self) -> None:
         async for _ in self._monitor:
             try:

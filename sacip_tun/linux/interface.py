@@ -5,10 +5,11 @@ import socket
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Interface, IPv6Interface
+from pathlib import Path
 
 from sacip_tun.linux.addresses import SCOPE_GLOBAL, SCOPE_LINK
 from sacip_tun.linux.errors import InterfaceError
-from sacip_tun.linux.messages import FAMILIES, IFF_UP, Message, codecs
+from sacip_tun.linux.messages import FAMILIES, IFF_UP, Message, address_of, codecs
 from sacip_tun.linux.routes import TABLE_MAIN, Network, RouteKind
 from sacip_tun.linux.rtnetlink import (
     NLM_F_CREATE,
@@ -19,6 +20,7 @@ from sacip_tun.linux.rtnetlink import (
     RTM_NEWLINK,
     RTM_NEWROUTE,
     RtnetlinkSocket,
+    present,
 )
 from sacip_tun.linux.snapshot import Snapshot
 from sacip_tun.protocol.address import Host
@@ -30,8 +32,11 @@ Interface = IPv4Interface | IPv6Interface
 MIN_MTU, MIN_MTU_IPV6, MAX_MTU = 576, 1280, 65535
 # Super-packets that wait in the TUN: a short queue leaves the dropping to us (datapath.md 11.4).
 TRANSMIT_QUEUE = 128
-# The origin our routes are marked with, so that a sweep finds them: `ip route show proto 186`.
-ROUTE_PROTOCOL = 186
+# The origin our routes are marked with, so that a sweep finds them: `ip route show proto 83`. No
+# routing daemon has this number (iproute2's rt_protos; linux/rtnetlink.h).
+ROUTE_PROTOCOL = 83
+# Where iproute2 has the names of routing tables.
+RT_TABLES = (Path("/etc/iproute2/rt_tables"), Path("/usr/share/iproute2/rt_tables"))
 # linux/if_addr.h and if_link.h
 IFA_F_NODAD, ADDR_GEN_MODE_NONE = 0x02, 1
 
@@ -61,11 +66,12 @@ def configure(
     """
     _check_mtu(mtu, addresses)
     with RtnetlinkSocket() as sock:
+        _check_free(sock, index, addresses)
         _silence(sock, index)
         for address in addresses:
             _add_address(sock, index, address)
         _bring_up(sock, index, mtu)
-        for network in _wanted(routes, addresses):
+        for network in _wanted(routes, addresses if table == TABLE_MAIN else ()):
             _add_route(sock, index, network, table)
 
 
@@ -79,7 +85,39 @@ def _check_mtu(mtu: int, addresses: Iterable[Interface]) -> None:
         )
 
 
-def _wanted(routes: Iterable[Network], addresses: Sequence[Interface]) -> list[Network]:
+def _check_free(sock: RtnetlinkSocket, index: int, addresses: Iterable[Interface]) -> None:
+    wanted = {address.ip for address in addresses}
+    for there in present(address_of, sock.addresses()):
+        if there.host in wanted and there.interface != index:
+            name = socket.if_indextoname(there.interface)
+            raise InterfaceError(
+                f"the address {there.host} is in use: {name} has it",
+                f"choose another Address, or see `ip address show dev {name}`",
+            )
+
+
+def table_number(name: str) -> int:
+    """Return the number of a routing table: a number, or a name of iproute2's rt_tables.
+
+    Raises InterfaceError where there is no such table.
+    """
+    if name == "main":
+        return TABLE_MAIN
+    if name.isascii() and name.isdigit() and 0 < int(name) < 1 << 32:
+        return int(name)
+    for path in RT_TABLES:
+        with suppress(OSError):
+            for line in path.read_text().splitlines():
+                words = line.partition("#")[0].split()
+                if len(words) == 2 and words[1] == name and words[0].isdigit():
+                    return int(words[0])
+    raise InterfaceError(
+        f"there is no routing table {name!r}",
+        f"give its number, or name it in {RT_TABLES[0]}; Table = auto is the main one",
+    )
+
+
+def _wanted(routes: Iterable[Network], addresses: Collection[Interface]) -> list[Network]:
     connected = [address.network for address in addresses]
     wanted = {
         route
@@ -109,29 +147,31 @@ def _silence(sock: RtnetlinkSocket, index: int) -> None:
 def add_address(index: int, address: Interface) -> None:
     """Add an address to any interface. Raises OSError: FileExistsError where it is there."""
     with RtnetlinkSocket() as sock:
-        sock.request(_address(index, address), RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL)
+        sock.request(address_message(index, address), RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL)
 
 
 def delete_address(index: int, address: Interface) -> None:
     """Delete an address from an interface. Raises OSError: EADDRNOTAVAIL where it is not there."""
     with RtnetlinkSocket() as sock:
-        sock.request(_address(index, address), RTM_DELADDR)
+        sock.request(address_message(index, address), RTM_DELADDR)
 
 
 def _add_address(sock: RtnetlinkSocket, index: int, address: Interface) -> None:
     try:
-        sock.request(_address(index, address), RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
+        message = address_message(index, address)
+        if address.version == 6:
+            message["flags"] = IFA_F_NODAD  # nobody else is on a TUN
+        sock.request(message, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
     except OSError as error:
         raise _address_error(address, error) from error
 
 
-def _address(index: int, address: Interface) -> Message:
+def address_message(index: int, address: Interface) -> Message:
+    """Return what RTM_NEWADDR and RTM_DELADDR say about an address of an interface."""
     message = codecs().address()
     message["family"] = FAMILIES[address.version]
     message["prefixlen"] = address.network.prefixlen
     message["index"] = index
-    if address.version == 6:
-        message["flags"] = IFA_F_NODAD
     message["attrs"] = [["IFA_LOCAL", str(address.ip)], ["IFA_ADDRESS", str(address.ip)]]
     return message
 

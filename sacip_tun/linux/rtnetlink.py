@@ -105,8 +105,11 @@ class RtnetlinkSocket:
 
     def routes(self) -> list[Route]:
         """Dump the routes of all tables, both families."""
-        answers = self._dump_families(codecs().route, RTM_GETROUTE)
-        return [route for answer in answers for route in messages.routes_of(answer)]
+        return [route for answer in self.route_messages() for route in messages.routes_of(answer)]
+
+    def route_messages(self) -> list[Message]:
+        """Dump the same routes as messages, with all that the kernel says of them."""
+        return self._dump_families(codecs().route, RTM_GETROUTE)
 
     def rules(self) -> list[Rule]:
         """Dump the rules; the kernel's standard ones where it knows no others."""

@@ -152,7 +152,7 @@ def _explained(name: str, error: OSError) -> TunError:
         case errno.EBUSY | errno.EEXIST:
             return TunError(
                 f"the name {name} is taken by another interface",
-                f"choose another name, or remove that one with `ip link delete {name}`",
+                "choose another name; `ip link` lists those that are taken",
             )
         case _:
             return TunError(f"{name} cannot be created: {error}", "see `dmesg` and `ip link`")

@@ -61,7 +61,7 @@ class LocalMove:
         self.number = 0
         self._sources: tuple[Source, ...] = ()
         self._old: Endpoint | None = None
-        self._reason = Reason.ADDRESS_REMOVED
+        self._reason: Reason | None = None
         self._kind = Kind.BREAK_BEFORE_MAKE
         self._started = 0.0
         self._tries = 0
@@ -105,7 +105,7 @@ class LocalMove:
         usable = self._source_of(active) is not None
         reason = reasons.get(active.host, Reason.ADDRESS_REMOVED) if active else None
         if self.detached and sources:
-            self._switch(self._successor(), self._reason, now=now)
+            self._switch(self._successor(), self._reason or Reason.ADDRESS_REMOVED, now=now)
         elif usable:
             self._refresh_active()
             self._consider_standby(now=now)
@@ -256,7 +256,7 @@ class LocalMove:
             return  # the slot that a move left behind: the peer has it already
         self._enter(LocalTrigger.STANDBY)
         self._quiet()
-        self._begin(wanted or Reason.ROUTE_CHANGED, Kind.MAKE_BEFORE_BREAK, now=now)
+        self._begin(wanted, Kind.MAKE_BEFORE_BREAK, now=now)
         self._wanted = wanted
         path.local = path.local.added(standby)
         self._old = path.local.active
@@ -431,7 +431,7 @@ class LocalMove:
     def _enter(self, trigger: LocalTrigger) -> None:
         self.state = following(LOCAL_TRANSITIONS, self.state, trigger)
 
-    def _begin(self, reason: Reason, kind: Kind, *, now: float) -> None:
+    def _begin(self, reason: Reason | None, kind: Kind, *, now: float) -> None:
         self.number += 1
         self._reason, self._kind = reason, kind
         self._started = now

@@ -19,7 +19,7 @@ async def _echo(request):
 
 
 async def _refuse(_request):
-    raise CommandError("not today", 6)
+    raise CommandError("not today", "come tomorrow", 6)
 
 
 class Served:
@@ -81,6 +81,7 @@ async def test_what_cannot_be_done_is_answered_with_a_reason_and_a_code(
         (answer,) = await served.ask(line)
         assert (answer["ok"], answer["exit"]) == (False, code)
         assert answer["error"]
+        assert answer["fix"]
 
 
 async def test_a_request_without_end_is_hung_up_on(tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def test_without_privilege(attempt: Attempt) -> None:
 
 def test_a_name_that_does_not_resolve_is_tried_again_and_said(attempt: Attempt) -> None:
     attempt.text += "Endpoint = hub.invalid:51820\n"
-    assert attempt.up().returncode == 0
+    done = attempt.up()
+    assert (done.returncode, "hub.invalid:51820 does not resolve yet" in done.stderr) == (0, True)
     status = json.loads(attempt.host.run([*PROGRAM, "status", attempt.name, "--json"]).stdout)
     assert status["peers"][0]["state"] == "unresolved"
     watch = attempt.host.run(
@@ -266,3 +267,61 @@ def test_what_has_no_peer_is_counted() -> None:
         a, _ = connected(network)
         a.host.run(["ping", "-c", "2", "-W", "1", "10.9.0.99"], check=False)
         assert a.status()["drops"]["no peer for this destination"] >= 2
+
+
+def test_an_inner_address_that_another_interface_has_is_refused(attempt: Attempt) -> None:
+    attempt.text = attempt.text.replace("10.9.0.1/24", "192.168.1.22/24")
+    done = attempt.up()
+    assert done.returncode == 1
+    assert "eth0 has it" in done.stderr
+    attempt.assert_nothing_is_left()
+
+
+def test_routes_go_into_the_table_that_the_file_names(attempt: Attempt) -> None:
+    attempt.text = attempt.text.replace("Address", "Table = 123\nAddress", 1)
+    attempt.text = attempt.text.replace("10.9.0.2/32", "10.9.0.2/32, 10.66.0.0/16")
+    assert attempt.up().returncode == 0
+    assert "10.66.0.0/16" in attempt.host.ip("route show table 123")
+    assert "10.66.0.0/16" not in attempt.host.ip("route show")
+    attempt.down()
+    assert attempt.host.ip("route show table all proto 83") == ""
+
+
+def test_a_routing_table_that_is_not_there_is_named(attempt: Attempt) -> None:
+    attempt.text = attempt.text.replace("Address", "Table = nosuchtable\nAddress", 1)
+    done = attempt.up()
+    assert done.returncode == 1
+    assert "nosuchtable" in done.stderr
+    attempt.assert_nothing_is_left()
+
+
+def test_the_foreground_says_that_it_is_up_that_nobody_answers_and_that_it_is_down(
+    attempt: Attempt,
+) -> None:
+    attempt.text += "Endpoint = 192.168.1.77:51820\n"
+    attempt.path.write_text(attempt.text)
+    attempt.path.chmod(0o600)
+    process = attempt.host.start([*PROGRAM, "up", "--foreground", str(attempt.path)])
+    deadline = time.monotonic() + 15
+    while "handshake unanswered" not in attempt.host.log(process) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    subprocess.run(["kill", "-TERM", str(process.pid)], check=True)
+    assert process.wait(5) == 0
+    log = attempt.host.log(process)
+    words = ("  up  ", "handshake unanswered", "  down")
+    assert [word for word in words if word not in log] == []
+
+
+def test_a_log_that_nobody_reads_does_not_harm_the_tunnel() -> None:
+    with Network() as network:
+        a, b = connected(network)
+        name, private = interface_name(), a.secret_file("second", Keys.new().private)
+        command = f"up --foreground --interface {name} --private-key-file {private}"
+        line = " ".join([*PROGRAM, command, "--address 10.8.0.1/24 2>&1 | head -0"])
+        a.host.start(["sh", "-c", line])
+        deadline = time.monotonic() + 10
+        while a.host.run([*PROGRAM, "status", name], check=False).returncode:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert a.host.run([*PROGRAM, "down", name], check=False).returncode == 0
+        b.reach("10.9.0.2")
