@@ -228,14 +228,18 @@ def test_deleting_the_interface_ends_the_daemon(attempt: Attempt) -> None:
     attempt.assert_nothing_is_left()
 
 
-def connected(network: Network) -> tuple[LabTunnel, LabTunnel]:
+def ends(network: Network) -> tuple[LabTunnel, LabTunnel]:
     segment = network.segment("lan")
     hosts: list[Host] = []
     for name, address in (("a", "192.168.1.22/24"), ("b", "192.168.1.101/24")):
         host = network.host(name)
         host.plug(segment, "eth0", address)
         hosts.append(host)
-    a, b = LabTunnel(hosts[0], "10.9.0.2/24"), LabTunnel(hosts[1], "10.9.0.1/24")
+    return LabTunnel(hosts[0], "10.9.0.2/24"), LabTunnel(hosts[1], "10.9.0.1/24")
+
+
+def connected(network: Network) -> tuple[LabTunnel, LabTunnel]:
+    a, b = ends(network)
     b.up(Remote(a.keys.public, allowed=("10.9.0.2/32",)))
     a.up(Remote(b.keys.public, "192.168.1.101:51820", ("10.9.0.1/32",)))
     a.reach("10.9.0.1")

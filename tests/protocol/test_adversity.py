@@ -2,6 +2,7 @@
 
 from simulation import connected, endpoint
 
+from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import HandshakeGaveUp, MoveRefused, Moving, PathChecked
 from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Code, Frame
@@ -293,3 +294,14 @@ def test_a_multicast_destination_is_never_taken_for_our_address() -> None:
     before = b.peer.path.local
     b.peer.exchange.local_move.contacted_at(endpoint("224.0.0.1"))
     assert b.peer.path.local == before
+
+
+def test_addresses_that_can_be_nobodys_are_never_announced() -> None:
+    world, a, b = connected()
+    before = b.peer.path.remote
+    strange = ("127.0.0.1", "224.0.0.1", "0.0.0.0")  # noqa: S104 - claimed, not bound
+    for number, host in enumerate(strange, start=5):
+        say(a, Frame(Code.PREPARE, number=number, new=endpoint(host)))
+        world.run(0.1)
+    assert b.peer.path.remote == before
+    assert b.tunnel.drops[Drop.STRANGE_ENDPOINT] == 3

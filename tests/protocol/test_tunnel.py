@@ -3,7 +3,7 @@
 from ipaddress import ip_network
 
 import pytest
-from simulation import connected, pair
+from simulation import connected, endpoint, pair
 
 from sacip_tun.protocol.errors import Drop, LocalError
 from sacip_tun.protocol.events import HandshakeCompleted, HandshakeGaveUp
@@ -199,3 +199,96 @@ def test_a_public_key_of_low_order_is_never_initiated_to_and_raises_nothing() ->
     a.send("10.9.0.9")
     assert len(world.sent) == before
     assert a.tunnel.drops[Drop.UNUSABLE_KEY] == 1
+
+
+def initiations(world, host, count: int) -> list[bytes]:
+    """Initiations of a host to its peer, none of which arrives."""
+    sent = []
+    for _ in range(count):
+        world.now += 0.05
+        host.peer.start_handshake(now=world.now, urgent=True)
+        sent += [datagram.data for datagram in host.tunnel.datagrams_to_send()]
+    return sent
+
+
+def test_a_replayed_initiation_is_refused_by_its_timestamp() -> None:
+    world, a, b = connected()
+    first, second = initiations(world, a, 2)
+    here, there = b.peer.path.local.active, a.peer.path.local.active
+    for data in (second, first, second):
+        world.now += 1
+        b.tunnel.receive(data, here, there, now=world.now)
+    assert b.tunnel.drops[Drop.REPLAYED_HANDSHAKE] == 2
+
+
+def test_initiations_of_one_peer_are_taken_fifty_times_a_second_at_most() -> None:
+    world, a, b = connected()
+    sent = initiations(world, a, 20)
+    here, there = b.peer.path.local.active, a.peer.path.local.active
+    for number, data in enumerate(sent):
+        b.tunnel.receive(data, here, there, now=world.now + number * 0.001)
+    assert b.tunnel.drops[Drop.RATE_LIMITED] == 19
+
+
+def test_an_initiation_of_a_stranger_is_answered_by_nothing() -> None:
+    world, a, b = connected()
+    stranger = world.host("stranger", "10.9.0.3", "192.168.1.66")
+    stranger.tunnel.add_peer(
+        PeerSettings(b.tunnel.public_key, endpoint=endpoint("192.168.1.101")),
+        [ip_network("10.9.0.2/32")],
+        now=world.now,
+    )
+    stranger.facts("192.168.1.66")
+    stranger.send("10.9.0.2")
+    world.run(1)
+    assert b.tunnel.drops[Drop.UNKNOWN_PEER] == 1
+    assert [entry for entry in world.sent if str(entry[2].host) == "192.168.1.66"] == []
+    assert len(a.delivered) == 1
+
+
+def test_under_load_a_cookie_is_asked_for_and_whoever_has_it_gets_through() -> None:
+    world, a, b = connected()
+    here, elsewhere = b.peer.path.local.active, endpoint("198.51.100.1")
+    (flood,) = initiations(world, a, 1)
+    for _ in range(400):
+        b.tunnel.receive(flood, here, elsewhere, now=world.now)
+    assert b.tunnel.drops[Drop.UNDER_LOAD] > 100
+    b.tunnel.datagrams_to_send()
+    a.peer.start_handshake(now=world.now, urgent=True)
+    world.settle(a)
+    before = len(a.of(HandshakeCompleted))
+    keep_busy(world, b, flood, elsewhere, seconds=6)
+    assert a.peer.cookies.seal(bytes(148), now=world.now)[-16:] != bytes(16)
+    assert len(a.of(HandshakeCompleted)) == before + 1
+
+
+def keep_busy(world, host, flood: bytes, source, seconds: int) -> None:
+    """Flood a host with handshake messages for a while, and let everybody else go on."""
+    for _ in range(seconds * 10):
+        for _ in range(60):
+            host.tunnel.receive(flood, host.peer.path.local.active, source, now=world.now)
+        host.tunnel.datagrams_to_send()
+        world.run(0.1)
+
+
+def test_a_strict_peer_that_comes_back_without_the_mark_is_not_answered() -> None:
+    world, a, b = connected(strict=True)
+    object.__setattr__(a.peer.settings, "sacip", False)
+    before = len(b.of(HandshakeCompleted))
+    a.peer.start_handshake(now=world.now + 10, urgent=True)
+    world.settle(a)
+    world.run(1)
+    assert b.tunnel.drops[Drop.DOWNGRADE] == 1
+    assert len(b.of(HandshakeCompleted)) == before
+
+
+def test_a_session_past_its_limit_opens_nothing() -> None:
+    world, _, b = connected()
+    session = b.peer.keypairs.current
+    packets = [memoryview(bytes(32))]
+    here, there = b.peer.path.local.active, b.peer.path.remote.active
+    _, inner = b.tunnel.opened(
+        session.local_index, [99], packets, 64, here, there, now=world.now + 181
+    )
+    assert inner == []
+    assert b.tunnel.drops[Drop.EXPIRED_SESSION] == 1
