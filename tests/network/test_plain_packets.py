@@ -8,7 +8,7 @@ import pytest
 from test_up import ends
 
 from sacip_tun.lab import tunnel
-from sacip_tun.lab.connection import Connection
+from sacip_tun.lab.connection import Connection, survived
 
 pytestmark = pytest.mark.network
 
@@ -38,6 +38,6 @@ def test_plain_packets_carry_the_same_bytes(network, monkeypatch, plain_ends) ->
     assert b.status()["offload"]["tun"] == ("b" not in plain_ends)
     connection = Connection(a.host, b.host, b.inner)
     connection.wait_until_established()
-    connection.finish()
-    assert connection.survived, connection.what_broke
+    results = connection.finish()
+    assert survived(*results), results
     assert a.status()["faults"] == b.status()["faults"] == 0
