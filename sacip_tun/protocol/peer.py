@@ -87,6 +87,7 @@ class Peer:
         self._context = context
         self._timestamp: bytes | None = None
         self._attempts = 0
+        self._rotation = 0
         self._attempted: float | None = None
         self._unanswered_since = 0.0
         self._another_keepalive = False
@@ -132,11 +133,13 @@ class Peer:
         It is where to begin, and a candidate while hunting; it never overrides an address at which
         the peer was heard.
         """
+        news = endpoint != self.configured
         self.configured = endpoint
         if self.path.remote.active is None or self.last_handshake is None:
             self.path.remote = self.path.remote.of(endpoint)
         if not self.can_seal(now=now):
-            self.start_handshake(now=now, urgent=True)
+            # An answer to the initiation under way must not find it replaced for nothing.
+            self.start_handshake(now=now, urgent=news)
 
     # Sending inner packets
 
@@ -307,7 +310,7 @@ class Peer:
         recent = self._attempted is not None and now - self._attempted < limits.REKEY_TIMEOUT
         if not urgent and (recent or self._is_set(Timer.RETRY_HANDSHAKE)):
             return
-        self._attempts = 0
+        self._attempts = self._rotation = 0
         self._initiate(now=now)
 
     def _initiate(self, *, now: float) -> None:
@@ -317,7 +320,8 @@ class Peer:
             return  # tried again by the timer: the name may resolve, an address may appear
         # Each try goes to another place where the peer might be. That is safe: only an
         # authenticated answer moves the path.
-        remote = self.destinations[self._attempts % len(self.destinations)]
+        remote = self.destinations[self._rotation % len(self.destinations)]
+        self._rotation += 1
         local = self.path.local.active if remote == self.path.remote.active else None
         try:
             initiation = self._initiation()

@@ -292,3 +292,29 @@ def test_a_session_past_its_limit_opens_nothing() -> None:
     )
     assert inner == []
     assert b.tunnel.drops[Drop.EXPIRED_SESSION] == 1
+
+
+def test_resolving_the_same_address_again_does_not_disturb_the_handshake_under_way() -> None:
+    world, a, b = pair()
+    world.tap = lambda *_: []
+    a.send("10.9.0.2")
+    for _ in range(30):
+        world.run(1)
+        a.peer.resolved(a.peer.configured, now=world.now)
+        world.settle(a)
+    sent = [when for when, *_, data in world.sent if len(data) == 148]
+    assert 5 <= len(sent) <= 7
+    world.run(90)
+    assert a.of(HandshakeGaveUp)
+    assert b.delivered == []
+
+
+def test_an_address_that_resolved_anew_is_tried_within_two_initiations() -> None:
+    world, a, _ = pair()
+    world.tap = lambda *_: []
+    a.send("10.9.0.2")
+    world.run(2)
+    a.peer.resolved(endpoint("192.168.1.201"), now=world.now)
+    world.settle(a)
+    world.run(6)
+    assert "192.168.1.201" in {str(to.host) for *_, to, _ in world.sent}
