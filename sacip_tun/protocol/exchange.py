@@ -123,11 +123,11 @@ class Exchange:
 
     def _give_up_hello(self, *, now: float) -> None:
         """Take the peer for a plain one, if it was heard at all and may be one."""
-        if self._link.must_speak_sacip or not self._link.heard_in_session:
+        if self._link.heard_in_session and not self._link.must_speak_sacip:
+            self._set_speaks(speaks=False)
+            self._awaiting_hello = False
+        elif self._link.can_seal(now=now):
             self._link.arm(Timer.HELLO, now + HELLO_PATIENCE)
-            return
-        self._set_speaks(speaks=False)
-        self._awaiting_hello = False
 
     def _associate(self, frame: Frame, arrival: Arrival) -> None:
         """Move numbers count within one start of the peer's tunnel; a new session may restart."""
