@@ -115,9 +115,16 @@ class Pump:
         elif not peer.reachable:
             self._tunnel.drops[Drop.NO_ENDPOINT] += 1
         else:
-            if peer.staged and peer.can_send(now=now):
-                self.flush_staged(peer)  # what waits is older
-            self._send_to(peer, superpacket, now)
+            self._send_in_turn(peer, superpacket, now)
+
+    def _send_in_turn(self, peer: Peer, superpacket: memoryview, now: float) -> None:
+        """Send behind what waits for the same peer; where that is refused still, wait with it."""
+        if peer.staged and peer.can_send(now=now):
+            self.flush_staged(peer)
+            if peer.staged:
+                peer.stage(bytes(superpacket), now=now)
+                return
+        self._send_to(peer, superpacket, now)
 
     def _send_to(self, peer: Peer, superpacket: memoryview, now: float) -> None:
         count = self._codec.segments(superpacket)
@@ -177,8 +184,13 @@ class Pump:
     def flush_staged(self, peer: Peer) -> None:
         """Send the inner packets that waited for a session or an address."""
         now = clock.now()
-        for superpacket in peer.staged.take():
+        for number, superpacket in enumerate(peer.staged.take()):
+            if peer.staged:
+                peer.stage(superpacket, now=now)  # one was refused: so would be this one
+                continue
             self._send_to(peer, memoryview(superpacket), now)
+            if not number:
+                self._depart(now)
         self._depart(now)
 
     def transmit(self, datagram: Datagram) -> None:

@@ -137,9 +137,10 @@ class Peer:
         self.configured = endpoint
         if self.path.remote.active is None or self.last_handshake is None:
             self.path.remote = self.path.remote.of(endpoint)
-        if not self.can_seal(now=now):
-            # An answer to the initiation under way must not find it replaced for nothing.
-            self.start_handshake(now=now, urgent=news)
+        # The same address again is no reason: an answer may be on its way to the initiation that is
+        # under way, and a peer that is gone must be given up some time.
+        if news and not self.can_seal(now=now):
+            self.start_handshake(now=now, urgent=True)
 
     # Sending inner packets
 
@@ -253,7 +254,8 @@ class Peer:
         """Follow an authenticated contact without more ado: WireGuard's own roaming (paper 2.1)."""
         self.exchange.local_move.contacted_at(local)
         known = self.path.remote.active
-        if self.must_speak_sacip and known is not None and remote != known:
+        trusted = known is None or remote in {known, self.configured}
+        if self.must_speak_sacip and not trusted:
             self.exchange.remote_move.stranger(local, remote, now=now)
         else:
             self.exchange.remote_move.followed(remote)

@@ -33,6 +33,8 @@ MIN_CHECK_TIME = 0.1
 CHECK_ROUND_TRIPS = 3.0
 # Seconds from a challenge to its first repetition; the pause doubles (as the notices of the mover).
 FIRST_CHALLENGE_PAUSE = 0.030
+# Strangers are checked so often, in seconds: whoever relays packets gets few challenges for many.
+CHECK_PAUSE = 1.0
 # A stranger whom `Nat = strict` refuses is one event a second, however often it comes.
 REFUSAL_PAUSE = 1.0
 
@@ -58,16 +60,18 @@ class RemoteMove:
         self._strict = strict
         self.state = RemoteState.SETTLED
         self.applied = 0
+        # The move whose first CHANGE was believed: hunting sends the same one from everywhere.
+        self._standing = 0
         self._announced: Endpoint | None = None
         self._announced_number = 0
         self._announced_at = 0.0
         self._reason: Reason | None = None
         self._trial: Trial | None = None
-        self._refused_at = float("-inf")
+        self._refused_at = self._checked_at = float("-inf")
 
     def restarted(self) -> None:
         """Forget move numbers: the peer's tunnel started anew and counts from one."""
-        self.applied = 0
+        self.applied = self._standing = 0
         self._announced_number = 0
 
     def announced(self, frame: Frame, *, now: float) -> None:
@@ -112,8 +116,11 @@ class RemoteMove:
             return False
         if frame.number == self.applied and source == self._link.path.remote.active:
             return True
-        if frame.number == self.applied and not honest and source not in self._link.path.remote:
-            return False  # a copy that somebody relays must not undo what the original did
+        known = honest or source in self._link.path.remote
+        if frame.number == self._standing:
+            return known  # the first that came counts, and a relayed copy undoes nothing
+        if frame.number == self.applied and not known:
+            return False
         self._reason = frame.reason
         self._move(frame.number, local, source, honest=honest, now=now)
         return True
@@ -126,8 +133,13 @@ class RemoteMove:
             self._move(self._announced_number, local, source, honest=honest, now=now)
         elif self._strict:
             self.refuse_stranger(source, now=now)
-        elif (self.state, RemoteTrigger.STRANGER) in REMOTE_TRANSITIONS and self._trial is None:
+        elif self._may_check(now=now):
             self._check(local, source, now=now)
+
+    def _may_check(self, *, now: float) -> bool:
+        rested = now - self._checked_at >= CHECK_PAUSE
+        possible = (self.state, RemoteTrigger.STRANGER) in REMOTE_TRANSITIONS
+        return rested and possible and self._trial is None
 
     def refuse_stranger(self, source: Endpoint, *, now: float) -> None:
         """Stay, and say so: nobody announced this source, and NAT is strict."""
@@ -153,6 +165,7 @@ class RemoteMove:
         if frame.token in trial.old_tokens:
             self._conclude(RemoteTrigger.STILL_HERE, "the old address still answers: staying")
         elif frame.token in trial.new_tokens and self.state is RemoteState.PROBATION:
+            self._standing = self.applied
             self._conclude(RemoteTrigger.PROVEN, "the new address answered")
         elif frame.token in trial.new_tokens:
             trial.answered = True
@@ -214,6 +227,7 @@ class RemoteMove:
         prepared = self.state is RemoteState.PREPARED and source == path.remote.idle
         path.remote = path.remote.moved_to(source)
         self.applied = number
+        self._standing = number if trigger is RemoteTrigger.MOVED else 0
         self._enter(trigger)
         kind = Kind.MAKE_BEFORE_BREAK if prepared else Kind.BREAK_BEFORE_MAKE
         elapsed = (now - self._announced_at) * 1000 if prepared and now is not None else 0.0
@@ -224,6 +238,7 @@ class RemoteMove:
 
     def _check(self, local: Endpoint, source: Endpoint, *, now: float) -> None:
         path = self._link.path
+        self._checked_at = now
         self._enter(RemoteTrigger.STRANGER)
         self._trial = Trial(local, source, path.remote.active)
         self._challenge(self._trial, now=now)

@@ -152,3 +152,19 @@ def test_a_deleted_tun_is_told_once(bench: Bench) -> None:
     bench.tun.to_read = [InterfaceGone("sacip0")]
     bench.pump.tun_readable()
     assert gone == [1]
+
+
+def test_while_the_kernel_refuses_nothing_is_sealed_over_and_over(bench: Bench) -> None:
+    bench.socket.refuse = errno.ENETUNREACH
+    sealed = []
+    seal = bench.pump._codec.seal
+    bench.pump._codec.seal = lambda *arguments: sealed.append(1) or seal(*arguments)
+    for packet in packets(100):
+        bench.out(packet)
+    assert len(bench.laptop.peer.staged) == 100
+    assert len(sealed) <= 200
+    bench.socket.refuse = None
+    bench.out(packets(101)[-1])
+    bench.across()
+    expected = [b"%06d" % number for number in range(101)]
+    assert [packet[-6:] for packet in bench.hub_tun.written] == expected

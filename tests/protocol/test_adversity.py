@@ -305,3 +305,69 @@ def test_addresses_that_can_be_nobodys_are_never_announced() -> None:
         world.run(0.1)
     assert b.peer.path.remote == before
     assert b.tunnel.drops[Drop.STRANGE_ENDPOINT] == 3
+
+
+def test_a_dead_peer_is_given_up_though_its_name_is_resolved_again_and_again() -> None:
+    world, a, _ = connected()
+    world.run(200)
+    world.tap = lambda *_: []
+    a.send("10.9.0.2")
+    start, before = world.now, len(world.sent)
+    for _ in range(120):
+        world.run(5)
+        a.peer.resolved(endpoint(HUB), now=world.now)
+        world.settle(a)
+    assert a.of(HandshakeGaveUp)
+    assert max(when for when, *_ in world.sent[before:]) < start + 110
+
+
+def test_hunting_from_two_addresses_ends_with_both_sides_of_one_mind() -> None:
+    world, a, b = connected()
+    world.tap = lambda *_: []
+    a.move_to(NEW)
+    world.run(3)
+    assert a.peer.exchange.local_move.state is LocalState.HUNTING
+    world.tap = lambda source, destination, _data: [(source, destination)]
+    a.facts(NEW, "192.168.1.3")
+    world.run(2)
+    before = len(b.of(PathChecked))
+    for _ in range(50):
+        a.send("10.9.0.2")
+        b.send("10.9.0.1")
+        world.run(0.1)
+    assert a.peer.path.local.active.host == b.peer.path.remote.active.host
+    assert len(b.of(PathChecked)) - before <= 1
+
+
+def test_strict_finds_a_restarted_peer_at_its_configured_endpoint() -> None:
+    world, a, b = connected()
+    object.__setattr__(a.peer.settings, "strict_nat", True)
+    assert a.peer.must_speak_sacip
+    world.run(200)
+    b.addresses = ["192.168.1.201"]
+    b.facts("192.168.1.201")
+    a.peer.resolved(endpoint("192.168.1.201"), now=world.now)
+    for _ in range(20):
+        a.send("10.9.0.2")
+        world.run(1)
+    assert str(a.peer.path.remote.active.host) == "192.168.1.201"
+    assert len(b.delivered) == 21
+
+
+def test_a_relay_gets_few_challenges_for_many_packets() -> None:
+    world, a, b = connected()
+    world.run(2)
+    attacker = endpoint("198.51.100.66")
+
+    def race(source, destination, data):
+        if str(destination.host) == HUB and len(data) < 100:
+            return [(attacker, destination), (source, destination)]
+        return [(source, destination)]
+
+    world.tap = race
+    for _ in range(600):
+        a.send("10.9.0.2")
+        world.run(0.01)
+    relayed = 600 * 80
+    assert bytes_to(world, attacker) <= 3 * relayed
+    assert str(b.peer.path.remote.active.host) == OLD
