@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from sacip_tun.lab.namespaces import Host
 
 PATIENCE = 10.0
-ICMP, UDP = 1, 17
+ICMP, IGMP, UDP = 1, 2, 17
 
 
 @dataclass(frozen=True)
