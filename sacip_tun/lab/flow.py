@@ -23,8 +23,6 @@ from enum import StrEnum
 from typing import Any
 
 BLOCK = 64 * 1024
-# The first line of a connection is one JSON object; what is longer is none of ours, in bytes.
-MAX_PLAN = 4096
 # A paced sender writes so often, in seconds, whatever the rate.
 TICK = 0.002
 # A sender that was held up makes up for so much, in seconds, and not for the rest: the rate is

@@ -17,11 +17,6 @@ class Scenario:
     route: str | None = None
 
     @property
-    def old_host(self) -> str:
-        """The old address without its prefix length."""
-        return self.old.partition("/")[0]
-
-    @property
     def new_host(self) -> str:
         """The new address without its prefix length."""
         return self.new.partition("/")[0]
