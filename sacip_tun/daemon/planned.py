@@ -77,15 +77,8 @@ class PlannedMove:
 
     def _check_target(self, new: IPv4Interface | IPv6Interface) -> None:
         """Refuse what cannot be an outer address of ours before anything is changed."""
-        host, network = new.ip, new.network
-        broadcast = (
-            host.version == 4 and network.prefixlen < 31 and host == network.broadcast_address
-        )
-        network_address = (
-            network.prefixlen < new.max_prefixlen - 1 and host == network.network_address
-        )
-        strange = host.is_loopback or host.is_multicast or host.is_unspecified
-        if strange or broadcast or (network_address and host.version == 4):
+        host = new.ip
+        if not _can_be_a_host(new):
             raise CommandError(
                 f"{host} cannot be the address of a host",
                 "give one that peers can answer",
@@ -213,12 +206,20 @@ def _parse_target(text: object) -> IPv4Interface | IPv6Interface:
         ) from None
 
 
-def _concerned(peer: Peer, new: Host) -> bool:
-    """Tell whether a peer is reached from another address of the family, and can be told."""
-    active = peer.path.local.active
-    if active is None or active.host == new or active.host.version != new.version:
+def _can_be_a_host(address: IPv4Interface | IPv6Interface) -> bool:
+    host, network = address.ip, address.network
+    if host.is_loopback or host.is_multicast or host.is_unspecified:
         return False
-    return peer.can_seal(now=clock.now())
+    # RFC 3021: the two addresses of a /31 are hosts, neither is the network's or a broadcast.
+    reserved = host in {network.network_address, network.broadcast_address}
+    return host.version == 6 or network.prefixlen >= 31 or not reserved
+
+
+def _concerned(peer: Peer, new: Host) -> bool:
+    """Tell whether a peer is reached over the family of `new`, and can be told."""
+    active = peer.path.local.active
+    same_family = active is not None and active.host.version == new.version
+    return same_family and peer.can_seal(now=clock.now())
 
 
 def _arrived(peer: Peer, new: Host) -> bool:

@@ -6,7 +6,6 @@ direction have their turn. Crossings to the protocol are one a super-packet, nev
 
 import asyncio
 import errno
-import logging
 from collections.abc import Callable, Iterable
 
 from sacip_tun.daemon import clock
@@ -21,8 +20,6 @@ from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.messages import MIN_DATA_SIZE as DATA_OVERHEAD
 from sacip_tun.protocol.peer import Grant, Peer
 from sacip_tun.protocol.tunnel import Tunnel
-
-log = logging.getLogger(__name__)
 
 # Super-packets read from the TUN, and batches received, in one wake-up (datapath.md 7).
 READS_A_WAKE = 8
@@ -211,7 +208,6 @@ class Pump:
             socket.send(data, segment_size, local, remote)
         except OSError as error:
             self._tunnel.drops[Drop.SEND_FAILED] += 1
-            log.debug("send to %s from %s: %s", remote, local, error)
             if error.errno in PATH_ERRORS:
                 self.path_failed()
                 return False
@@ -274,9 +270,8 @@ class Pump:
             except InterfaceGone:
                 self.gone()
                 return
-            except OSError as error:
+            except OSError:
                 self._tunnel.drops[Drop.BAD_INNER] += 1
-                log.debug("the TUN refused a packet: %s", error)
 
     def _peer_for(self, address: bytes) -> Peer | None:
         try:

@@ -37,7 +37,7 @@ from sacip_tun.protocol.events import (
     SessionReady,
     Side,
 )
-from sacip_tun.protocol.keys import StaticIdentity, to_base64
+from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity, to_base64
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
@@ -88,7 +88,7 @@ class Service:
             await self._serve_control(stack)
             self._open(stack)
             self._add_peers()
-            await self._configure()
+            self._configure()
             await self._watch(stack)
             self._start_pump(stack)
             self.journal.note("up", port=self.listen_port, mtu=self.mtu)
@@ -157,7 +157,7 @@ class Service:
         for peer in self.config.peers:
             self.tunnel.add_peer(_settings(peer), peer.allowed_ips, now=clock.now())
 
-    async def _configure(self) -> None:
+    def _configure(self) -> None:
         settings = self.config.interface
         literals = [literal(str(peer.endpoint)) for peer in self.config.peers if peer.endpoint]
         hosts = [endpoint.host for endpoint in literals if endpoint is not None]
@@ -319,7 +319,7 @@ class Service:
 def _settings(peer: PeerConfig) -> PeerSettings:
     return PeerSettings(
         peer.public_key,
-        peer.preshared_key or bytes(32),
+        peer.preshared_key or NO_PRESHARED_KEY,
         keepalive=peer.persistent_keepalive,
         sacip=peer.sacip,
         strict_nat=peer.nat is Nat.STRICT,

@@ -10,7 +10,7 @@ from sacip_tun.config import Config, PeerConfig
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.protocol.address import AddressPair
-from sacip_tun.protocol.keys import to_base64
+from sacip_tun.protocol.keys import NO_PRESHARED_KEY, to_base64
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.sacip import LocalState
 from sacip_tun.protocol.tunnel import Tunnel
@@ -27,7 +27,7 @@ def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journ
     handshake = peer.last_handshake
     return {
         "public_key": to_base64(peer.key),
-        "preshared_key": peer.settings.preshared_key != bytes(32),
+        "preshared_key": peer.settings.preshared_key != NO_PRESHARED_KEY,
         "endpoint_configured": configured,
         "sacip": peer.speaks_sacip if peer.keypairs.current else None,
         "state": peer_state(peer, configured, now=now),
