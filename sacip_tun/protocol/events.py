@@ -156,3 +156,37 @@ class Hunting(Event):
 
     number: int
     tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded(Event):
+    """The path in use does not answer: other paths are asked, inner packets are held.
+
+    `milliseconds` is how long nothing authenticated came while we kept sending.
+    """
+
+    local: Endpoint | None
+    remote: Endpoint | None
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Event):
+    """Inner packets wait from here on; `why` says for what."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(Event):
+    """A path carries again, or a move is complete: what waited or was lost is on its way.
+
+    `milliseconds` is how long inner packets were held, 0 where none had to be. `released` inner
+    packets had waited, `resent` datagrams had been lost on the old path, and `lost` inner packets
+    were dropped meanwhile by the bounds of the hold queue.
+    """
+
+    milliseconds: float
+    released: int
+    resent: int
+    lost: int
