@@ -29,6 +29,7 @@ from sacip_tun.linux.tun import Tun
 from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.events import (
+    Degraded,
     Event,
     HandshakeGaveUp,
     HandshakeUnanswered,
@@ -42,7 +43,7 @@ from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Events after which a peer may be somewhere else: its name is resolved again.
-LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp)
+LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # wg-quick's words for where routes go; with `off` there are none.
 TABLE_NAMES = {"auto": "main", "off": "main"}
 # How long `up` waits for the peers' names, in seconds; longer ones are resolved behind its back.
@@ -249,8 +250,8 @@ class Service:
             asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)
 
     def _flush(self, peer: Peer) -> None:
-        if peer.staged and peer.can_send(now=clock.now()):
-            self._pump.flush_staged(peer)
+        if peer.delivery.hold and peer.can_send(now=clock.now()):
+            self._pump.flush_held(peer)
 
     def _retry_waiting(self) -> None:
         """Try again what the kernel refused to send: the route may be back without any event."""
@@ -264,7 +265,7 @@ class Service:
         usable = [endpoint for endpoint in endpoints if endpoint.host.version in versions]
         if not usable:
             return
-        peer.resolved(usable[0], now=clock.now())
+        peer.resolved(tuple(usable), now=clock.now())
         self._watcher.forget(peer.key)
         self.settle()
 

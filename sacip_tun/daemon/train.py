@@ -17,7 +17,8 @@ CAPACITY = 4 * SEAL_CAPACITY
 class Train:
     """Datagrams of `segment_size` bytes, the last perhaps shorter, to one peer over one path.
 
-    `superpackets` are what they were made of, for the case that they cannot be sent.
+    `superpackets` are what they were made of, for the case that they cannot be sent. `again` tells
+    that they had waited already.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Train:
         self.grant: Grant | None = None
         self.segment_size = 0
         self.superpackets: list[memoryview] = []
+        self.again = False
 
     @property
     def has_room(self) -> bool:

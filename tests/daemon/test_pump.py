@@ -6,6 +6,7 @@ import os
 import pytest
 from simulation import connected, endpoint, inner
 
+from sacip_tun.daemon import clock
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux.tun import InterfaceGone
@@ -78,7 +79,8 @@ class Bench:
     def across(self) -> None:
         self.hub_socket.incoming += self.socket.sent
         self.socket.sent = []
-        self.hub_pump.socket_readable(self.hub_socket)
+        while self.hub_socket.incoming:
+            self.hub_pump.socket_readable(self.hub_socket)
 
 
 @pytest.fixture
@@ -106,10 +108,10 @@ def test_what_the_kernel_refuses_waits_and_goes_later(bench: Bench) -> None:
     bench.socket.refuse = errno.ENETUNREACH
     bench.out(*packets(3))
     assert failures
-    assert len(bench.laptop.peer.staged) == 3
+    assert len(bench.laptop.peer.delivery.hold) == 3
     assert bench.laptop.tunnel.drops[Drop.SEND_FAILED] >= 1
     bench.socket.refuse = None
-    bench.pump.flush_staged(bench.laptop.peer)
+    bench.pump.flush_held(bench.laptop.peer)
     bench.across()
     assert [packet[-6:] for packet in bench.hub_tun.written] == [b"000000", b"000001", b"000002"]
 
@@ -117,7 +119,7 @@ def test_what_the_kernel_refuses_waits_and_goes_later(bench: Bench) -> None:
 def test_a_full_socket_drops_and_counts_and_does_not_wait(bench: Bench) -> None:
     bench.socket.refuse = errno.EAGAIN
     bench.out(*packets(2))
-    assert len(bench.laptop.peer.staged) == 0
+    assert len(bench.laptop.peer.delivery.hold) == 0
     assert bench.laptop.tunnel.drops[Drop.SEND_FAILED] == 1
 
 
@@ -161,10 +163,13 @@ def test_while_the_kernel_refuses_nothing_is_sealed_over_and_over(bench: Bench) 
     bench.pump._codec.seal = lambda *arguments: sealed.append(1) or seal(*arguments)
     for packet in packets(100):
         bench.out(packet)
-    assert len(bench.laptop.peer.staged) == 100
+    assert len(bench.laptop.peer.delivery.hold) == 100
     assert len(sealed) <= 200
     bench.socket.refuse = None
     bench.out(packets(101)[-1])
+    for round_trip in range(1, 10):  # released in growing windows, one a round trip
+        bench.laptop.tunnel.handle_timer(now=clock.now() + round_trip)
+        bench.pump.flush_held(bench.laptop.peer)
     bench.across()
     expected = [b"%06d" % number for number in range(101)]
     assert [packet[-6:] for packet in bench.hub_tun.written] == expected
