@@ -89,7 +89,8 @@ class Peer:
         self._attempts = 0
         self._rotation = 0
         self._attempted: float | None = None
-        self._unanswered_since = 0.0
+        # Not the timer's start: that begins anew when it has fired, and nothing was heard yet.
+        self._unanswered_since: float | None = None
         self._another_keepalive = False
         self._last_minute = False
         self._questions: dict[int, float] = {}
@@ -107,13 +108,18 @@ class Peer:
 
     def unanswered(self, *, now: float) -> bool:
         """Whether data that went out has gone unanswered past the passive keepalive's time."""
-        waited = now - self._unanswered_since
-        return self._is_set(Timer.NEW_HANDSHAKE) and waited > limits.KEEPALIVE_TIMEOUT
+        since = self._unanswered_since
+        return since is not None and now - since > limits.KEEPALIVE_TIMEOUT
 
     @property
     def connecting(self) -> bool:
         """Whether a handshake is under way."""
         return self._is_set(Timer.RETRY_HANDSHAKE)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether a handshake goes unanswered though there is a session: the path seems dead."""
+        return self._attempts > 0 and self.connecting and self.keypairs.current is not None
 
     @property
     def destinations(self) -> tuple[Endpoint, ...]:
@@ -180,6 +186,7 @@ class Peer:
         if not self._is_set(Timer.NEW_HANDSHAKE):
             patience = limits.NEW_HANDSHAKE_TIMEOUT + self._jitter()
             self.arm(Timer.NEW_HANDSHAKE, now + patience)
+        if self._unanswered_since is None:
             self._unanswered_since = now
         self.disarm(Timer.PASSIVE_KEEPALIVE)
         self._authenticated_sent(length, now=now)
@@ -195,6 +202,7 @@ class Peer:
         """Anything authenticated came in, `length` bytes of UDP payload."""
         self.rx_bytes += length
         self._recent.append((now, length))
+        self._unanswered_since = None
         self.disarm(Timer.NEW_HANDSHAKE)
         self._rearm_persistent(now=now)
 
@@ -470,6 +478,7 @@ class Peer:
         """Forget every key and handshake of this peer."""
         self._context.release_index(self.handshake.local_index)
         self.handshake.abandon()
+        self._unanswered_since = None
         for session in self.keypairs.erase():
             self._context.retire(session)
 
