@@ -76,7 +76,7 @@ def _text(record: Mapping[str, Any], key: str) -> str | None:
 
 def _number(record: Mapping[str, Any], key: str) -> float | None:
     value = record.get(key)
-    return float(value) if isinstance(value, int | float) else None
+    return value if isinstance(value, int | float) else None
 
 
 def _count(record: Mapping[str, Any], key: str) -> int | None:

@@ -9,7 +9,7 @@ It never says connected when it is not. From the worst to the best, the first th
 | hunting          | a move is not acknowledged: every pair of addresses is tried                |
 | unresolved       | the name in `Endpoint` has not resolved yet                                 |
 | no endpoint      | the peer has none, and has not called yet                                   |
-| silent           | what we sent has gone unanswered for 10 s                                   |
+| silent           | what we sent has gone unanswered for 11 s                                   |
 | degraded         | the path in use does not answer, for a shorter time                         |
 | moving           | our address has changed, and the peer has not said yet that it knows        |
 | connected        | a session is valid, and nothing that we sent waits for an answer for long   |
@@ -56,7 +56,7 @@ def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journ
         "rtt_milliseconds": None if peer.path.rtt is None else round(peer.path.rtt * 1000, 3),
         "local_move": peer.exchange.local_move.state.value,
         "remote_move": peer.exchange.remote_move.state.value,
-        "held": len(peer.staged),
+        "held": peer.held,
         "counters": journal.tally(peer.key).document(),
         "moves": journal.moves(peer.key),
     }
@@ -70,7 +70,7 @@ def peer_state(peer: Peer, configured: str | None, *, now: float) -> str:
 def _states(peer: Peer, configured: str | None, *, now: float) -> Iterator[str]:
     state = peer.exchange.local_move.state
     if state is LocalState.DETACHED:
-        yield "held: no address" if peer.staged else "no address"
+        yield "held: no address" if peer.held else "no address"
     if state is LocalState.HUNTING:
         yield "hunting"
     if peer.path.remote.active is None:

@@ -34,6 +34,9 @@ from sacip_tun.protocol.timers import Timer
 # Open questions remembered, and for how long, in seconds; then an answer tells nothing any more.
 MAX_QUESTIONS = 64
 MAX_QUESTION_AGE = 10.0
+# Who has nothing to say answers with a passive keepalive (WireGuard 6.5). That takes a round trip
+# more, which is never counted as more than 1 s.
+LONGEST_ANSWER = limits.KEEPALIVE_TIMEOUT + 1.0
 # The span in seconds over which `recent_bytes` counts.
 RECENT = 2.0
 
@@ -107,14 +110,19 @@ class Peer:
         return self.keypairs.current is not None or self._is_set(Timer.RETRY_HANDSHAKE)
 
     def unanswered(self, *, now: float) -> bool:
-        """Whether data that went out has gone unanswered past the passive keepalive's time."""
+        """Whether data that went out has gone unanswered for longer than any live peer takes."""
         since = self._unanswered_since
-        return since is not None and now - since > limits.KEEPALIVE_TIMEOUT
+        return since is not None and now - since > LONGEST_ANSWER
 
     @property
     def connecting(self) -> bool:
         """Whether a handshake is under way."""
         return self._is_set(Timer.RETRY_HANDSHAKE)
+
+    @property
+    def held(self) -> int:
+        """How many inner packets wait; a super-packet counts as one."""
+        return len(self.staged)
 
     @property
     def degraded(self) -> bool:

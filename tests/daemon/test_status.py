@@ -75,19 +75,27 @@ def test_a_move_that_is_not_acknowledged_yet_is_no_connection() -> None:
 
 @pytest.mark.parametrize("sends", ["a", "b"])
 def test_a_peer_that_went_away_is_never_called_connected_again(sends) -> None:
-    """From 10 s on, through each timer that ends meanwhile, until its keys are gone."""
+    """From 11 s on, through each timer that ends meanwhile, until its keys are gone."""
     world, a, b = connected()
     host, other = (a, "10.9.0.2") if sends == "a" else (b, "10.9.0.1")
     cut(world)
     host.send(other)
     states = []
-    for _ in range(56):
-        world.run(10.1)
+    for _ in range(50):
+        world.run(11.1)
         states.append(state(host))
     assert "connected" not in states
     assert "moving" not in states
     assert states[0] == "silent"
     assert states[-1] == "idle"
+
+
+def test_who_only_receives_answers_late_and_is_connected_all_the_time() -> None:
+    world, a, _ = connected(latency=0.2)
+    for _ in range(400):
+        a.send("10.9.0.2")
+        world.run(0.1)
+        assert state(a) == "connected"
 
 
 def test_a_handshake_without_an_answer_degrades_though_nothing_else_was_sent() -> None:

@@ -161,7 +161,7 @@ def test_the_status_and_the_check_tell_the_truth_when_the_mover_has_no_address(n
     assert mover.state() == "held: no address"
     check = mover.command("status", mover.name, "--check", check=False)
     assert (check.returncode, "held: no address" in check.stdout) == (7, True)
-    wait_until(lambda: peer.state() in {"silent", "degraded"}, f"it says {peer.state()}", 13.0)
+    wait_until(lambda: peer.state() in {"silent", "degraded"}, f"it says {peer.state()}", 14.0)
     mover.host.ip(f"addr add {NEW} dev eth0")
     for end in (mover, peer):
         end.command("wait", end.name, "--for", "peer", "--timeout", "15")
