@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from sacip_tun.agreement import RUN_DIRECTORY
 from sacip_tun.config import Config, Nat, PeerConfig
 from sacip_tun.daemon import clock, status
-from sacip_tun.daemon.control import RUN_DIRECTORY, Answer, CommandError, ControlServer
+from sacip_tun.daemon.control import Answer, CommandError, ControlServer
+from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
@@ -87,6 +89,7 @@ class Service:
             asyncio.get_running_loop().set_exception_handler(self._fault)
             stack.callback(self._stop_alarm)
             await self._serve_control(stack)
+            self._start_hooks(stack)
             self._open(stack)
             self._add_peers()
             self._configure()
@@ -144,6 +147,12 @@ class Service:
         )
         await server.start()
         stack.push_async_callback(server.stop)
+
+    def _start_hooks(self, stack: AsyncExitStack) -> None:
+        settings = self.config.interface
+        hooks = Hooks(settings.event_hooks, settings.name, self.journal)
+        hooks.start()
+        stack.push_async_callback(hooks.stop)
 
     def _open(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface

@@ -123,7 +123,7 @@ class Delivery:
 
     def carries(self, resent: int, *, now: float) -> None:
         """The path in use carries: release what waits, and say what it cost."""
-        self._drop(Counter({Drop.HELD_STALE: self.hold.expire(now=now)}))
+        self.expire(now=now)
         began = self._held_since
         if began is not None or resent:
             held = 0.0 if began is None else (now - began) * 1000
@@ -133,6 +133,10 @@ class Delivery:
         self._held_since = None
         if self.hold:
             self._carrier.emit(SessionReady(self._carrier.key))
+
+    def expire(self, *, now: float) -> None:
+        """Drop what has waited too long to be of use."""
+        self._drop(Counter({Drop.HELD_STALE: self.hold.expire(now=now)}))
 
     def take(self, *, now: float) -> Iterator[Waiting]:
         """Yield the held packets that may go now, oldest first."""

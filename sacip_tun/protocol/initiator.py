@@ -72,6 +72,11 @@ class Initiator:
         """Whether an answer is waited for."""
         return self._peer.is_set(Timer.RETRY_HANDSHAKE)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether an initiation has gone unanswered."""
+        return self.under_way and self._attempts > 0
+
     def start(self, *, now: float, urgent: bool = False) -> None:
         """Send an initiation unless one is under way or 5 s have not passed since the last."""
         recent = self._attempted is not None and now - self._attempted < limits.REKEY_TIMEOUT

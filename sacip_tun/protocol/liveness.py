@@ -15,6 +15,7 @@ from typing import Protocol
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.events import Degraded
 from sacip_tun.protocol.frames import Code, Frame
+from sacip_tun.protocol.limits import REKEY_ATTEMPT_TIME
 from sacip_tun.protocol.sacip import Link
 from sacip_tun.protocol.timers import Timer
 
@@ -31,6 +32,8 @@ MAX_UNANSWERED = 3
 # seconds, for as long as it has been silent no longer than the first.
 SILENT_PAUSE = 0.1
 SLOWEST = ((60.0, 1.0), (600.0, 5.0), (float("inf"), 15.0))
+# Seconds after which a silent path is asked for somebody who waits only (REKEY_ATTEMPT_TIME).
+PATIENCE = REKEY_ATTEMPT_TIME
 # Pairs of addresses asked in one round, the one in use included.
 PAIRS_A_ROUND = 8
 MAX_TOKENS = 64
@@ -50,6 +53,9 @@ class Prober(Link, Protocol):
 
     def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
         """Return every pair of addresses of one family, best first."""
+
+    def wanted(self, *, now: float) -> bool:
+        """Tell whether anybody waits for the path to carry."""
 
     def take_path(self, local: Endpoint | None, remote: Endpoint, *, now: float) -> None:
         """Go over to a pair that answered while the one in use is silent."""
@@ -93,6 +99,8 @@ class Liveness:
     def ask(self, *, now: float) -> None:
         """Ask the path in use, then others too (Timer.LIVENESS)."""
         link = self._link
+        if now - self._since > PATIENCE and not link.wanted(now=now):
+            return  # the next inner packet asks again
         if not link.can_seal(now=now):
             self._fall_silent(now=now)
             link.start_handshake(now=now)

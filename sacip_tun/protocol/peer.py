@@ -30,6 +30,9 @@ from sacip_tun.protocol.session import Keypairs, Session
 from sacip_tun.protocol.timers import Timer
 from sacip_tun.protocol.whereabouts import Whereabouts
 
+# Who has nothing to say answers with a passive keepalive (WireGuard 6.5). That takes a round trip
+# more, which is never counted as more than 1 s.
+LONGEST_ANSWER = limits.KEEPALIVE_TIMEOUT + 1.0
 # The span in seconds over which `recent_bytes` counts.
 RECENT = 2.0
 # How often a path that is busy with a move is looked at again, in seconds.
@@ -86,7 +89,8 @@ class Peer:
         self._newest: tuple[float, int] | None = None
         self._newest_from: Endpoint | None = None
         self._context = context
-        self._unanswered_since = 0.0
+        # Not the timer's start: that begins anew when it has fired, and nothing was heard yet.
+        self._unanswered_since: float | None = None
         self._heard_at = 0.0
         self._another_keepalive = False
         self._last_minute = False
@@ -104,9 +108,9 @@ class Peer:
         return self.keypairs.current is not None or self.initiator.under_way
 
     def unanswered(self, *, now: float) -> bool:
-        """Whether data that went out has gone unanswered past the passive keepalive's time."""
-        waited = now - self._unanswered_since
-        return self.is_set(Timer.NEW_HANDSHAKE) and waited > limits.KEEPALIVE_TIMEOUT
+        """Whether data that went out has gone unanswered for longer than any live peer takes."""
+        since = self._unanswered_since
+        return since is not None and now - since > LONGEST_ANSWER
 
     @property
     def connecting(self) -> bool:
@@ -117,6 +121,17 @@ class Peer:
     def round_trip(self) -> float:
         """The round trip time of the path in use, in seconds."""
         return INITIAL_RTT if self.path.rtt is None else self.path.rtt
+
+    @property
+    def held(self) -> int:
+        """How many inner packets wait; a super-packet counts as one."""
+        return len(self.delivery.hold)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the path in use seems dead: challenges or a handshake go unanswered."""
+        knocking = self.initiator.unanswered and self.keypairs.current is not None
+        return self.liveness.doubting or knocking
 
     @property
     def reachable(self) -> bool:
@@ -238,6 +253,11 @@ class Peer:
         """Go over to an address of the peer that has just answered."""
         self.exchange.remote_move.found(remote)
 
+    def wanted(self, *, now: float) -> bool:
+        """Tell whether anybody waits for the path to carry."""
+        self.delivery.expire(now=now)
+        return bool(self.delivery.hold)
+
     def seek(self, *, now: float) -> None:
         """Somebody knows where the peer may be: ask there, if it is not where it was."""
         if self.exchange.local_move.moving:
@@ -290,6 +310,7 @@ class Peer:
         if not self.is_set(Timer.NEW_HANDSHAKE):
             patience = limits.NEW_HANDSHAKE_TIMEOUT + self._context.jitter(limits.REKEY_JITTER)
             self.arm(Timer.NEW_HANDSHAKE, now + patience)
+        if self._unanswered_since is None:
             self._unanswered_since = now
             self.liveness.data_sent(now=now)
         self.disarm(Timer.PASSIVE_KEEPALIVE)
@@ -307,6 +328,7 @@ class Peer:
         self.rx_bytes += length
         self._heard_at = now
         self._recent.append((now, length))
+        self._unanswered_since = None
         self.disarm(Timer.NEW_HANDSHAKE)
         self._rearm_persistent(now=now)
 
@@ -546,6 +568,8 @@ class Peer:
         """Forget every key and handshake of this peer."""
         self.initiator.abandon()
         self.delivery.clear()
+        self.liveness.heard()
+        self._unanswered_since = None
         for session in self.keypairs.erase():
             self._context.retire(session)
 
