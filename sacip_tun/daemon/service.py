@@ -21,7 +21,7 @@ from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.resolver import Resolver, literal
-from sacip_tun.daemon.watcher import Watcher
+from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
@@ -30,6 +30,7 @@ from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.events import (
     Event,
+    FrameReceived,
     HandshakeGaveUp,
     HandshakeUnanswered,
     Hunting,
@@ -37,12 +38,15 @@ from sacip_tun.protocol.events import (
     SessionReady,
     Side,
 )
+from sacip_tun.protocol.frames import Code, code_name
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity, to_base64
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Events after which a peer may be somewhere else: its name is resolved again.
 LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp)
+# Frames that carry candidates.
+INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 # wg-quick's words for where routes go; with `off` there are none.
 TABLE_NAMES = {"auto": "main", "off": "main"}
 # How long `up` waits for the peers' names, in seconds; longer ones are resolved behind its back.
@@ -171,8 +175,7 @@ class Service:
         self._watcher = Watcher(
             monitor,
             self.tunnel,
-            port=self.listen_port,
-            mark=self.config.interface.fwmark,
+            outlet=Outlet(self.listen_port, self.config.interface.fwmark, self._versions),
             own={self._tun.index},
             settle=self.settle,
             retry=self._retry_waiting,
@@ -227,6 +230,11 @@ class Service:
         """The UDP port of both families."""
         return self._sockets[0].port
 
+    @property
+    def _versions(self) -> frozenset[int]:
+        """The address families that there is a socket for."""
+        return frozenset(socket.version for socket in self._sockets)
+
     # What happens
 
     def _handle(self, event: Event, moment: float) -> None:
@@ -239,6 +247,9 @@ class Service:
             self._resolvers[event.peer].start()
         if isinstance(event, Moved):
             self._moved(event)
+        if isinstance(event, FrameReceived) and event.code in INTRODUCTIONS:
+            # The peer told where else it may be found: sources may lead there too.
+            asyncio.get_running_loop().call_soon(self._watcher.look)
         self._flush(peer)
 
     def _moved(self, event: Moved) -> None:
@@ -260,8 +271,7 @@ class Service:
 
     def _found(self, peer: Peer, endpoints: list[Endpoint]) -> None:
         """A name was resolved: begin where nothing is known yet, else keep it as a candidate."""
-        versions = {socket.version for socket in self._sockets}
-        usable = [endpoint for endpoint in endpoints if endpoint.host.version in versions]
+        usable = [endpoint for endpoint in endpoints if endpoint.host.version in self._versions]
         if not usable:
             return
         peer.resolved(usable[0], now=clock.now())

@@ -99,19 +99,19 @@ class LocalMove:
         now: float,
     ) -> None:
         """Take the addresses that lead to the peer, best first, and move where that is needed."""
-        self._sources = sources
         path = self._link.path
+        self._sources = _of_family(sources, path.remote.active)
         active = path.local.active
         usable = self._source_of(active) is not None
         reason = reasons.get(active.host, Reason.ADDRESS_REMOVED) if active else None
-        if self.detached and sources:
+        if self.detached and self._sources:
             self._switch(self._successor(), self._reason or Reason.ADDRESS_REMOVED, now=now)
         elif usable:
             self._refresh_active()
             self._consider_standby(now=now)
         elif active is None:
-            self._start_at(sources)
-        elif not sources:
+            self._start_at(self._sources)
+        elif not self._sources:
             # Where routing knows no way but the address is there, packets may still arrive at it.
             if active.host not in present:
                 self._detach(reason or Reason.ADDRESS_REMOVED)
@@ -467,3 +467,9 @@ class LocalMove:
 def doubled(first: float, times: int, at_most: float) -> float:
     """Return a pause in seconds that was doubled so many times; any number of times is fine."""
     return min(first * 2.0 ** min(times, 32), at_most)
+
+
+def _of_family(sources: tuple[Source, ...], remote: Endpoint | None) -> tuple[Source, ...]:
+    """Return those from which `remote` can be reached."""
+    version = None if remote is None else remote.host.version
+    return tuple(s for s in sources if version in {None, s.endpoint.host.version})
