@@ -21,6 +21,7 @@ from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.resolver import Resolver, literal
+from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux import interface
@@ -64,8 +65,6 @@ class Service:
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._moving = asyncio.Lock()
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = float("inf")
         self._resolvers: dict[bytes, Resolver] = {}
         self.journal = Journal(config.interface.name)
         self.tunnel = Tunnel(
@@ -75,6 +74,7 @@ class Service:
         )
         self.mtu = 0
         self.faults = 0
+        self._wakeup: Wakeup
         self._tun: Tun
         self._sockets: list[UdpSocket]
         self._pump: Pump
@@ -88,7 +88,8 @@ class Service:
         """
         async with AsyncExitStack() as stack:
             asyncio.get_running_loop().set_exception_handler(self._fault)
-            stack.callback(self._stop_alarm)
+            self._wakeup = Wakeup(self._ring, self._resumed)
+            stack.callback(self._wakeup.close)
             await self._serve_control(stack)
             self._open(stack)
             self._add_peers()
@@ -126,9 +127,8 @@ class Service:
                 break
             self._handle(event, moment)
         deadline = tunnel.next_timer()
-        # The loop's clock stops in suspend: a deadline that is over has an alarm that is too late.
-        if deadline is not None and (deadline < self._alarm_at or deadline <= clock.now()):
-            self._arm(deadline)
+        if deadline is not None:
+            self._wakeup.no_later_than(deadline)
 
     def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug must neither stop the tunnel nor print a traceback; it is a record, and counted."""
@@ -191,6 +191,8 @@ class Service:
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
+        self._wakeup.start(loop)
+        stack.callback(self._wakeup.stop, loop)
 
     def _start_resolvers(self, stack: AsyncExitStack) -> None:
         for peer in self.config.peers:
@@ -278,24 +280,20 @@ class Service:
         self._watcher.forget(peer.key)
         self.settle()
 
-    def _arm(self, deadline: float) -> None:
-        self._stop_alarm()
-        self._alarm_at = deadline
-        delay = max(0.0, deadline - clock.now())
-        self._alarm = asyncio.get_running_loop().call_later(delay, self._ring)
-
     def _ring(self) -> None:
-        self._stop_alarm()
         try:
             self.tunnel.handle_timer(now=clock.now())
         finally:
             self.settle()
 
-    def _stop_alarm(self) -> None:
-        self._alarm_at = float("inf")
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+    def _resumed(self, what: str, seconds: float) -> None:
+        """Believe nothing that was known before: addresses, NATs, and what names resolve to."""
+        self.journal.note("resumed", what=what, seconds=round(seconds, 3))
+        self._watcher.reload()
+        self.tunnel.resumed(now=clock.now())
+        for resolver in self._resolvers.values():
+            resolver.restart()
+        self.settle()
 
     # Commands
 

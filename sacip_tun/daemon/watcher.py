@@ -120,6 +120,11 @@ class Watcher:
             self._patience = SETTLE
         return news
 
+    def reload(self) -> None:
+        """Ask the kernel for everything anew: messages about it are as old as our sleep."""
+        self._monitor.reload()
+        self.look(settled=True)
+
     def forget(self, key: bytes) -> None:
         """Look at a peer anew: its address changed, so other sources may lead there."""
         self._known.pop(key, None)

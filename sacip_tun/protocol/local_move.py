@@ -164,6 +164,13 @@ class LocalMove:
         if self._wanted is not None and self.state is LocalState.PREPARED and standby is not None:
             self._switch(standby, self._wanted, now=now)
 
+    def resumed(self, *, now: float) -> None:
+        """Announce the address in use anew: a NAT on the way may have forgotten it meanwhile."""
+        active = self._link.path.local.active
+        telling = self.state is LocalState.CHANGING
+        if active is not None and self._link.engaged and not (telling or self.detached):
+            self._switch(active, Reason.RESUMED, now=now)
+
     def session_ready(self, *, now: float) -> None:
         """Say under the new session what the old one could not carry any more."""
         if self.state in ACTIVE_STATES:
