@@ -186,8 +186,9 @@ class Service:
         loop = asyncio.get_running_loop()
         self._pump = Pump(self._tun, self._sockets, self.tunnel, PythonCodec(), mtu=self.mtu)
         self._pump.settle = self.settle
-        self._pump.path_failed = self._watcher.path_failed
+        self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.gone = self.stop
+        self._pump.sender.tell = self._send_refused
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
@@ -267,9 +268,14 @@ class Service:
 
     def _retry_waiting(self) -> None:
         """Try again what the kernel refused to send: the route may be back without any event."""
+        self._pump.sender.retry()
         for peer in self.tunnel.peers.values():
             self._flush(peer)
         self.settle()
+
+    def _send_refused(self, why: str, fix: str, local: Endpoint | None, remote: Endpoint) -> None:
+        source = None if local is None else str(local)
+        self.journal.note("send-refused", local=source, remote=str(remote), why=why, fix=fix)
 
     def _found(self, peer: Peer, endpoints: list[Endpoint]) -> None:
         """A name was resolved: begin where nothing is known yet, else keep it as a candidate."""
@@ -288,7 +294,7 @@ class Service:
 
     def _resumed(self, what: str, seconds: float) -> None:
         """Believe nothing that was known before: addresses, NATs, and what names resolve to."""
-        self.journal.note("resumed", what=what, seconds=round(seconds, 3))
+        self.journal.note("resumed", why=what, seconds=round(seconds, 3))
         self._watcher.reload()
         self.tunnel.resumed(now=clock.now())
         for resolver in self._resolvers.values():
@@ -304,7 +310,10 @@ class Service:
             self.journal,
             listen_port=self.listen_port,
             mtu=self.mtu,
-            faults=self.faults,
+            counters={
+                "faults": self.faults,
+                "send_errors": {kind.value: n for kind, n in self._pump.sender.errors.items()},
+            },
             offload={
                 "tun": self._tun.offload,
                 "udp": all(socket.offload for socket in self._sockets),

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.network
 
 PEER, PEER_V6 = "10.3.0.101", "fd03::101"
 ETH, WLAN = "10.1.0.2", "10.2.0.2"
+# 8 Mbit/s with a queue of 8 MB, which is above the socket's buffer of 512 KB.
+SLOW = "rate 8mbit burst 32kb limit 8000000"
 # A move is announced within milliseconds; this allows for a slow machine.
 PROMPT_MS = 1000.0
 
@@ -212,6 +214,7 @@ def test_ten_thousand_changes_of_addresses_leave_the_final_state_exact(net) -> N
     net.mover.run(["ip", "-batch", str(batch)])
     moved(ends, WLAN)
     ends.mover.reach(ends.peer.inner)
+    assert "netlink: " in ends.mover.log
     net.mover.ip(f"addr add {ETH}/24 dev eth0")
     net.mover.ip("route add default via 10.1.0.1 dev eth0 metric 100")
     moved(ends, ETH)
@@ -283,3 +286,36 @@ def test_a_stop_in_which_a_timer_was_due_is_told_and_announced(net) -> None:
     wait_until(lambda: bool(ends.moves), "the address was not told anew")
     assert ends.moves[-1]["reason"] == "resumed"
     ends.mover.reach(ends.peer.inner)
+
+
+# Refused by the kernel
+
+
+def test_a_firewall_on_the_uplink_in_use_is_told_with_the_fix_and_nothing_is_lost(net) -> None:
+    ends = up(net)
+    connection = download(net, ends, seconds=6.0)
+    rules = (
+        "add table inet t; add chain inet t out { type filter hook output priority 0; };"
+        "add rule inet t out oif eth0 udp dport 51820 drop"
+    )
+    net.mover.run(["nft", rules])
+    wait_until(lambda: bool(ends.mover.events("send-refused")), "nobody was told")
+    (refused, *_) = ends.mover.events("send-refused")
+    assert "EPERM" in refused["why"]
+    assert "nft" in refused["fix"]
+    assert ends.mover.status()["send_errors"]["forbidden"] > 0
+    net.mover.run(["nft", "delete table inet t"])
+    assert_unbroken(connection, silence_ms=4 * PROMPT_MS)
+
+
+def test_a_slow_uplink_loses_nothing_between_the_tun_and_the_wire(net) -> None:
+    """A queue that holds more than the socket's buffer: the TUN waits, and nothing is dropped."""
+    net.mover.run(["tc", "qdisc", "add", "dev", "eth0", "root", "tbf", *SLOW.split()])
+    ends = up(net)
+    options = ("--direction", "upload", "--seconds", "4")
+    connection = Connection(net.mover, net.peer, ends.peer.inner, *options)
+    mover, peer = connection.finish()
+    assert survived(mover, peer), (mover, peer)
+    status = ends.mover.status()
+    assert status["send_errors"].get("queue full", 0) > 0
+    assert "the kernel refused the datagram" not in status["drops"]
