@@ -67,7 +67,7 @@ class Ends:
     def moves(self) -> list[dict]:
         return self.mover.peer(self.peer.keys.public)["moves"]
 
-    def sources(self) -> str | None:
+    def source(self) -> str | None:
         return self.mover.active(self.peer.keys.public, "local")
 
 
@@ -128,7 +128,7 @@ def test_another_gateway_on_the_same_interface(net) -> None:
     connection = download(net, ends)
     net.mover.ip("route replace default via 10.1.0.9 dev eth0 metric 100")
     assert_unbroken(connection)
-    assert ends.sources() == at(ETH)
+    assert ends.source() == at(ETH)
 
 
 # Interfaces
@@ -195,7 +195,7 @@ def test_containers_coming_and_going_cause_no_move(net) -> None:
         time.sleep(max(0.0, 1.0 - (time.monotonic() - started)) if round_ < 4 else 0)
     assert_unbroken(connection)
     assert ends.moves == []
-    assert ends.sources() == at(ETH)
+    assert ends.source() == at(ETH)
 
 
 def test_ten_thousand_changes_of_addresses_leave_the_final_state_exact(net) -> None:
@@ -243,6 +243,24 @@ def test_a_temporary_address_is_replaced_by_the_next(net) -> None:
     assert len(ends.moves) <= moves + 1
 
 
+def test_the_kernels_own_rotation_of_temporary_addresses(net) -> None:
+    """RFC 8981 in seconds instead of days: a new one each 4 s, each deprecated after 8 s."""
+    lifetimes = {"use_tempaddr": 2, "max_desync_factor": 0}
+    lifetimes |= {"temp_prefered_lft": 8, "temp_valid_lft": 12}
+    for name, value in lifetimes.items():
+        net.mover.write_sysctl(f"ipv6/conf/eth0/{name}", value)
+    net.mover.ip("addr add fd01::2/64 dev eth0 mngtmpaddr")
+    net.mover.ip("route add default via fd01::1 dev eth0 metric 100")
+    ends = up(net, PEER_V6)
+    first = ends.source()
+    assert "temporary" in net.mover.ip(f"addr show to {str(first)[1:].partition(']')[0]}")
+    connection = download(net, ends, seconds=12.0)
+    assert_unbroken(connection)
+    # Not one for each address that appeared, but one when the address in use was deprecated.
+    assert {move["reason"] for move in ends.moves} == {"address deprecated"}
+    assert len(ends.moves) <= 2
+
+
 def test_a_tentative_address_is_not_used_before_it_is_ready(net) -> None:
     six(net)
     ends = up(net, PEER_V6)
@@ -252,7 +270,7 @@ def test_a_tentative_address_is_not_used_before_it_is_ready(net) -> None:
     net.mover.ip("addr change fd01::2/64 dev eth0 preferred_lft 0")
     net.mover.ip("addr add fd01::bbbb/64 dev eth0")
     assert "tentative" in net.mover.ip("addr show dev eth0")
-    assert ends.sources() == at("fd01::2")
+    assert ends.source() == at("fd01::2")
     moved(ends, "fd01::bbbb")
     assert "tentative" not in net.mover.ip("addr show dev eth0")
     assert_unbroken(connection)
