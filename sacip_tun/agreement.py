@@ -32,6 +32,8 @@ INNER = (
     "address-added",
     "address-deleted",
     "unresolved",
+    "send-refused",
+    "resumed",
     "fault",
 )
 # About the interface and its listeners themselves: no hook is run for these.

@@ -21,6 +21,7 @@ BAD = {
     "hunting",
     "lost",
     "move-refused",
+    "send-refused",
     "unresolved",
 }
 # Whose address it is about, said in front: the same word may stand at both ends.

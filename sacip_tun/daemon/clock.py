@@ -11,3 +11,8 @@ def now() -> float:
 def unix_time(moment: float) -> float:
     """Return the wall-clock time of a moment given in CLOCK_BOOTTIME, both in seconds."""
     return time.time() - (now() - moment)
+
+
+def slept() -> float:
+    """Return how long this machine was suspended since it was started, in seconds."""
+    return now() - time.clock_gettime(time.CLOCK_MONOTONIC)

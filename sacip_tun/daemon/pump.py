@@ -5,10 +5,10 @@ direction have their turn. Crossings to the protocol are one a super-packet, nev
 """
 
 import asyncio
-import errno
 from collections.abc import Callable, Iterable
 
 from sacip_tun.daemon import clock
+from sacip_tun.daemon.sender import Parcel, Sender
 from sacip_tun.daemon.train import Train
 from sacip_tun.datapath import packet as inner_packet
 from sacip_tun.datapath.codec import Codec, Opened, Sealed
@@ -27,25 +27,13 @@ READS_A_WAKE = 8
 RECEIVES_A_WAKE = 16
 # Peers found for inner addresses, remembered; emptied when full or when routing changes.
 MAX_ROUTES = 4096
-# Errors that say: this source address or this route is gone. The packet waits for the next one.
-PATH_ERRORS = frozenset(
-    {
-        errno.EADDRNOTAVAIL,
-        errno.EHOSTUNREACH,
-        errno.EINVAL,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ENODEV,
-    }
-)
 
 
 class Pump:
     """Moves packets between one TUN and the UDP sockets.
 
-    `settle` is called after each wake-up, and drains what the protocol has to say. `path_failed` is
-    called when the kernel refuses a path, which is news about addresses. `gone` is called once when
-    the TUN was deleted by somebody else.
+    `settle` is called after each wake-up, and drains what the protocol has to say. `gone` is called
+    once when the TUN was deleted by somebody else. `sender` is what all datagrams leave by.
     """
 
     def __init__(
@@ -58,7 +46,7 @@ class Pump:
         mtu: int,
     ) -> None:
         self._tun = tun
-        self._sockets = {socket.version: socket for socket in sockets}
+        self._sockets = list(sockets)
         self._tunnel = tunnel
         self._codec = codec
         self._mtu = mtu
@@ -70,19 +58,23 @@ class Pump:
         self._train = Train()
         self._malformed = 0
         self.settle: Callable[[], None] = lambda: None
-        self.path_failed: Callable[[], None] = lambda: None
         self.gone: Callable[[], None] = lambda: None
+        self.sender = Sender(self._sockets, tunnel.drops)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch the TUN and the sockets."""
-        loop.add_reader(self._tun.fileno(), self.tun_readable)
-        for socket in self._sockets.values():
+        self.sender.start(loop)
+        self.sender.stop = lambda: loop.remove_reader(self._tun.fileno())
+        self.sender.go = lambda: loop.add_reader(self._tun.fileno(), self.tun_readable)
+        self.sender.go()
+        for socket in self._sockets:
             loop.add_reader(socket.fileno(), self.socket_readable, socket)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch nothing any more."""
+        self.sender.close()
         loop.remove_reader(self._tun.fileno())
-        for socket in self._sockets.values():
+        for socket in self._sockets:
             loop.remove_reader(socket.fileno())
 
     # Out: TUN to peers
@@ -94,6 +86,8 @@ class Pump:
             for buffer in self._read_buffers:
                 length = self._tun.read(buffer)
                 self._send_inner(buffer[:length], now)
+                if self.sender.full:
+                    break
         except BlockingIOError:
             pass
         except InterfaceGone:
@@ -178,7 +172,10 @@ class Pump:
         if train.grant is None or train.peer is None:
             return
         grant = train.grant
-        if self._transmit(data, train.segment_size, grant.local, grant.remote):
+        parcel = Parcel(
+            data, train.segment_size, grant.local, grant.remote, train.peer, torn=train.torn
+        )
+        if self.sender.send(parcel):
             train.peer.sent(data, train.segment_size, now=now)
             return
         for superpacket in train.superpackets:
@@ -188,6 +185,7 @@ class Pump:
     def flush_held(self, peer: Peer) -> None:
         """Send of the inner packets that waited as many as may go now."""
         now = clock.now()
+        self.sender.retry()
         self._depart(now)
         self._train.again = True
         for waiting in peer.take_held(now=now):
@@ -202,24 +200,7 @@ class Pump:
         """Send what the protocol made: a handshake message, keepalive, frame or repetition."""
         data = memoryview(datagram.data)
         size = datagram.segment_size or len(data)
-        self._transmit(data, size, datagram.local, datagram.remote)
-
-    def _transmit(
-        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
-    ) -> bool:
-        """Send; False where the path itself is refused: the packet can wait for a better one."""
-        socket = self._sockets.get(remote.host.version)
-        if socket is None:
-            self._tunnel.drops[Drop.NO_ENDPOINT] += 1
-            return True
-        try:
-            socket.send(data, segment_size, local, remote)
-        except OSError as error:
-            self._tunnel.drops[Drop.SEND_FAILED] += 1
-            if error.errno in PATH_ERRORS:
-                self.path_failed()
-                return False
-        return True
+        self.sender.send(Parcel(data, size, datagram.local, datagram.remote))
 
     # In: peers to TUN
 

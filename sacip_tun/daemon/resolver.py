@@ -39,6 +39,12 @@ class Resolver:
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._resolve())
 
+    def restart(self) -> None:
+        """Resolve now: a resolution that is under way asked a network that is gone."""
+        self.stop()
+        self._task = None
+        self.start()
+
     def stop(self) -> None:
         """End a resolution that is under way."""
         if self._task is not None:

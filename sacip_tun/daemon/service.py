@@ -23,7 +23,8 @@ from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.resolver import Resolver, literal
-from sacip_tun.daemon.watcher import Watcher
+from sacip_tun.daemon.wakeup import Wakeup
+from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
@@ -33,6 +34,7 @@ from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.events import (
     Degraded,
     Event,
+    FrameReceived,
     HandshakeGaveUp,
     HandshakeUnanswered,
     Hunting,
@@ -40,12 +42,15 @@ from sacip_tun.protocol.events import (
     SessionReady,
     Side,
 )
+from sacip_tun.protocol.frames import Code, code_name
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity, to_base64
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Events after which a peer may be somewhere else: its name is resolved again.
 LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
+# Frames that carry candidates.
+INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 # wg-quick's words for where routes go; with `off` there are none.
 TABLE_NAMES = {"auto": "main", "off": "main"}
 # How long `up` waits for the peers' names, in seconds; longer ones are resolved behind its back.
@@ -63,8 +68,6 @@ class Service:
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._moving = asyncio.Lock()
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = float("inf")
         self._resolvers: dict[bytes, Resolver] = {}
         self.journal = Journal(config.interface.name)
         self.tunnel = Tunnel(
@@ -74,6 +77,7 @@ class Service:
         )
         self.mtu = 0
         self.faults = 0
+        self._wakeup: Wakeup
         self._tun: Tun
         self._sockets: list[UdpSocket]
         self._pump: Pump
@@ -87,7 +91,8 @@ class Service:
         """
         async with AsyncExitStack() as stack:
             asyncio.get_running_loop().set_exception_handler(self._fault)
-            stack.callback(self._stop_alarm)
+            self._wakeup = Wakeup(self._ring, self._resumed)
+            stack.callback(self._wakeup.close)
             await self._serve_control(stack)
             self._start_hooks(stack)
             self._open(stack)
@@ -126,9 +131,8 @@ class Service:
                 break
             self._handle(event, moment)
         deadline = tunnel.next_timer()
-        # The loop's clock stops in suspend: a deadline that is over has an alarm that is too late.
-        if deadline is not None and (deadline < self._alarm_at or deadline <= clock.now()):
-            self._arm(deadline)
+        if deadline is not None:
+            self._wakeup.no_later_than(deadline)
 
     def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug must neither stop the tunnel nor print a traceback; it is a record, and counted."""
@@ -181,8 +185,7 @@ class Service:
         self._watcher = Watcher(
             monitor,
             self.tunnel,
-            port=self.listen_port,
-            mark=self.config.interface.fwmark,
+            outlet=Outlet(self.listen_port, self.config.interface.fwmark, self._versions),
             own={self._tun.index},
             settle=self.settle,
             retry=self._retry_waiting,
@@ -193,11 +196,14 @@ class Service:
         loop = asyncio.get_running_loop()
         self._pump = Pump(self._tun, self._sockets, self.tunnel, PythonCodec(), mtu=self.mtu)
         self._pump.settle = self.settle
-        self._pump.path_failed = self._watcher.path_failed
+        self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.gone = self.stop
+        self._pump.sender.tell = self._send_refused
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
+        self._wakeup.start(loop)
+        stack.callback(self._wakeup.stop, loop)
 
     def _start_resolvers(self, stack: AsyncExitStack) -> None:
         for peer in self.config.peers:
@@ -237,6 +243,11 @@ class Service:
         """The UDP port of both families."""
         return self._sockets[0].port
 
+    @property
+    def _versions(self) -> frozenset[int]:
+        """The address families that there is a socket for."""
+        return frozenset(socket.version for socket in self._sockets)
+
     # What happens
 
     def _handle(self, event: Event, moment: float) -> None:
@@ -249,6 +260,9 @@ class Service:
             self._resolvers[event.peer].start()
         if isinstance(event, Moved):
             self._moved(event)
+        if isinstance(event, FrameReceived) and event.code in INTRODUCTIONS:
+            # The peer told where else it may be found: sources may lead there too.
+            asyncio.get_running_loop().call_soon(self._watcher.look)
         self._flush(peer)
 
     def _moved(self, event: Moved) -> None:
@@ -264,38 +278,38 @@ class Service:
 
     def _retry_waiting(self) -> None:
         """Try again what the kernel refused to send: the route may be back without any event."""
+        self._pump.sender.retry()
         for peer in self.tunnel.peers.values():
             self._flush(peer)
         self.settle()
 
+    def _send_refused(self, why: str, fix: str, local: Endpoint | None, remote: Endpoint) -> None:
+        source = None if local is None else str(local)
+        self.journal.note("send-refused", local=source, remote=str(remote), why=why, fix=fix)
+
     def _found(self, peer: Peer, endpoints: list[Endpoint]) -> None:
         """A name was resolved: begin where nothing is known yet, else keep it as a candidate."""
-        versions = {socket.version for socket in self._sockets}
-        usable = [endpoint for endpoint in endpoints if endpoint.host.version in versions]
+        usable = [endpoint for endpoint in endpoints if endpoint.host.version in self._versions]
         if not usable:
             return
         peer.resolved(tuple(usable), now=clock.now())
         self._watcher.forget(peer.key)
         self.settle()
 
-    def _arm(self, deadline: float) -> None:
-        self._stop_alarm()
-        self._alarm_at = deadline
-        delay = max(0.0, deadline - clock.now())
-        self._alarm = asyncio.get_running_loop().call_later(delay, self._ring)
-
     def _ring(self) -> None:
-        self._stop_alarm()
         try:
             self.tunnel.handle_timer(now=clock.now())
         finally:
             self.settle()
 
-    def _stop_alarm(self) -> None:
-        self._alarm_at = float("inf")
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+    def _resumed(self, what: str, seconds: float) -> None:
+        """Believe nothing that was known before: addresses, NATs, and what names resolve to."""
+        self.journal.note("resumed", why=what, seconds=round(seconds, 3))
+        self._watcher.reload()
+        self.tunnel.resumed(now=clock.now())
+        for resolver in self._resolvers.values():
+            resolver.restart()
+        self.settle()
 
     # Commands
 
@@ -306,7 +320,10 @@ class Service:
             self.journal,
             listen_port=self.listen_port,
             mtu=self.mtu,
-            faults=self.faults,
+            counters={
+                "faults": self.faults,
+                "send_errors": {kind.value: n for kind, n in self._pump.sender.errors.items()},
+            },
             offload={
                 "tun": self._tun.offload,
                 "udp": all(socket.offload for socket in self._sockets),

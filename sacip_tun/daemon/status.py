@@ -91,10 +91,10 @@ def document(
     *,
     listen_port: int,
     mtu: int,
-    faults: int,
+    counters: Document,
     offload: Document,
 ) -> Document:
-    """Return the whole status of an interface."""
+    """Return the whole status of an interface; `counters` are those of the daemon itself."""
     return {
         "schema": STATUS_SCHEMA,
         "interface": config.interface.name,
@@ -104,7 +104,7 @@ def document(
         "mtu": mtu,
         "addresses": [str(address) for address in config.interface.addresses],
         "offload": offload,
-        "faults": faults,
+        **counters,
         "drops": {reason.value: count for reason, count in tunnel.drops.items() if count},
         "peers": [
             peer_document(tunnel.peers[peer.public_key], peer, tunnel, journal)

@@ -17,8 +17,9 @@ CAPACITY = 4 * SEAL_CAPACITY
 class Train:
     """Datagrams of `segment_size` bytes, the last perhaps shorter, to one peer over one path.
 
-    `superpackets` are what they were made of, for the case that they cannot be sent. `again` tells
-    that they had waited already.
+    `superpackets` are what they were made of, for the case that they cannot be sent. `torn` tells
+    that datagrams of the first of them have left already: what waits is the rest of it. `again`
+    tells that they had waited before.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Train:
         self.segment_size = 0
         self.superpackets: list[memoryview] = []
         self.again = False
+        self.torn = False
 
     @property
     def has_room(self) -> bool:
@@ -58,6 +60,7 @@ class Train:
         self.peer, self.grant = peer, grant
         self.segment_size = sealed.segment_size
         self.superpackets.clear()
+        self.torn = False
 
     def add(self, sealed: Sealed, superpacket: memoryview) -> None:
         """Couple what was sealed into `room`."""
@@ -76,6 +79,7 @@ class Train:
     def keep_last(self) -> None:
         """Forget the super-packets that have left whole: all but the last."""
         del self.superpackets[:-1]
+        self.torn = True
 
     def rest(self) -> memoryview:
         """Take all that waits."""
@@ -87,3 +91,4 @@ class Train:
         self._start = self._end = 0
         self.peer = self.grant = None
         self.superpackets.clear()
+        self.torn = False

@@ -2,13 +2,14 @@
 
 Detection (linux/netlink.py) is apart from reaction (protocol/local_move.py); in between, this room
 decides when a change is news. It acts on the leading edge: a usable address is passed on at once.
-Only the news that no address is left waits a moment, since the kernel announces the deletion of a
-primary address before the promotion of a secondary one.
+Only the news that no address is left of the family in use waits a moment, since the kernel
+announces the deletion of a primary address before the promotion of a secondary one.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from sacip_tun.daemon import clock
 from sacip_tun.linux.addresses import Address
@@ -27,6 +28,15 @@ SETTLE = 0.020
 SLOWEST_LOOK = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """What the outer sockets have in common: their port, their FwMark, and for which families."""
+
+    port: int
+    mark: int = 0
+    versions: frozenset[int] = frozenset({4, 6})
+
+
 class Watcher:
     """Feeds one tunnel with the facts of one network namespace.
 
@@ -40,22 +50,21 @@ class Watcher:
         monitor: NetlinkMonitor,
         tunnel: Tunnel,
         *,
-        port: int,
-        mark: int,
+        outlet: Outlet,
         own: set[int],
         settle: Callable[[], None],
         retry: Callable[[], None],
     ) -> None:
         self._monitor = monitor
         self._tunnel = tunnel
-        self._port = port
-        self._mark = mark
+        self._outlet = outlet
         self._own = own
         self._settle = settle
         self._retry = retry
         self._patience = SETTLE
         self._known: dict[bytes, tuple[Source, ...]] = {}
         self._present: frozenset[Host] = frozenset()
+        self._candidates: tuple[Host, ...] = ()
         self._recheck: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -84,22 +93,37 @@ class Watcher:
         """Compare the snapshot with what is known, and tell the tunnel what is new."""
         snapshot = self._monitor.snapshot()
         present = snapshot.hosts
+        news = self._news(snapshot, settled=settled)
+        candidates = self._candidates
+        if settled or self._recheck is None:
+            candidates = snapshot.candidates(self._own, self._outlet.versions)
+        if news or candidates != self._candidates:
+            self._candidates = candidates
+            reasons = self._reasons(snapshot, present)
+            facts = LocalFacts(news, present, reasons, candidates)
+            self._tunnel.addresses_changed(facts, now=clock.now())
+            self._settle()
+        self._present = present
+
+    def _news(self, snapshot: Snapshot, *, settled: bool) -> dict[bytes, tuple[Source, ...]]:
+        """Return the sources that are new, by peer; bad news only where it is settled."""
         news = dict[bytes, tuple[Source, ...]]()
         for key, peer in self._tunnel.peers.items():
-            sources = self._sources(snapshot, peer)
-            if sources == self._known.get(key) or sources is None:
+            sources, known = self._sources(snapshot, peer), self._known.get(key, ())
+            if sources is None or (sources == known and key in self._known):
                 continue
-            if not sources and self._known.get(key) and not settled:
+            if _loses_its_family(known, sources) and not settled:
                 self.path_failed()
                 continue
             news[key] = self._known[key] = sources
         if news:
             self._patience = SETTLE
-            reasons = self._reasons(snapshot, present)
-            facts = LocalFacts(news, present, reasons)
-            self._tunnel.addresses_changed(facts, now=clock.now())
-            self._settle()
-        self._present = present
+        return news
+
+    def reload(self) -> None:
+        """Ask the kernel for everything anew: messages about it are as old as our sleep."""
+        self._monitor.reload()
+        self.look(settled=True)
 
     def forget(self, key: bytes) -> None:
         """Look at a peer anew: its address changed, so other sources may lead there."""
@@ -138,20 +162,31 @@ class Watcher:
             self._patience = SETTLE
 
     def _sources(self, snapshot: Snapshot, peer: Peer) -> tuple[Source, ...] | None:
-        """The usable sources towards a peer, best first; None where the peer is nowhere."""
-        remote = peer.path.remote.active
-        if remote is None:
+        """The usable sources towards a peer, best first; None where the peer is nowhere.
+
+        Those of the family in use come first. Those of the other are a fallback, and preferred only
+        where they are all there is.
+        """
+        places = list(_best_of_each_family(peer.destinations, self._outlet.versions))
+        if not places:
             return None
+        found = list[Source]()
+        for place in places:
+            found += self._towards(snapshot, place, fallback=bool(found))
+        return tuple(found)
+
+    def _towards(self, snapshot: Snapshot, remote: Endpoint, *, fallback: bool) -> Iterator[Source]:
         found = snapshot.sources_towards(
-            remote.host, self._own, interface=remote.interface, mark=self._mark
+            remote.host, self._own, interface=remote.interface, mark=self._outlet.mark
         )
         kernel = next((source.interface for source in found if source.on_kernel_route), 0)
-        return tuple(
+        return (
             Source(
-                Endpoint(source.host, self._port, self._steering(source, kernel)),
+                Endpoint(source.host, self._outlet.port, self._steering(source, kernel)),
                 source.interface,
                 deprecated=source.deprecated,
-                preferred=source.on_kernel_route,
+                preferred=source.on_kernel_route and not fallback,
+                gateway=source.gateway,
             )
             for source in found
         )
@@ -170,3 +205,22 @@ class Watcher:
             lost = address.interface in down
             reasons[address.host] = Reason.CARRIER_LOST if lost else Reason.ROUTE_CHANGED
         return reasons
+
+
+def _best_of_each_family(
+    destinations: Iterable[Endpoint], versions: Iterable[int]
+) -> Iterator[Endpoint]:
+    """Yield the first destination of each family, in their order."""
+    best = dict[int, Endpoint]()
+    for destination in destinations:
+        if destination.interface or not destination.host.is_link_local:
+            best.setdefault(destination.host.version, destination)
+    return (place for version, place in best.items() if version in versions)
+
+
+def _loses_its_family(known: tuple[Source, ...], sources: tuple[Source, ...]) -> bool:
+    """Tell whether nothing is left of the family that came first."""
+    if not known:
+        return False
+    version = known[0].endpoint.host.version
+    return all(source.endpoint.host.version != version for source in sources)

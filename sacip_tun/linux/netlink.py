@@ -95,6 +95,12 @@ class NetlinkMonitor:
             self._current = Snapshot(*self._tables.contents())
         return self._current
 
+    def reload(self) -> None:
+        """Load the tables now, and throw away the messages that are older."""
+        self._discard()
+        self._lost = False
+        self._load()
+
     def __aiter__(self) -> AsyncIterator[Change]:
         return self
 
@@ -165,10 +171,10 @@ class NetlinkMonitor:
     def _load_again(self) -> None:
         self._load_handle = None
         if self._lost:
-            self._discard()
             self.resyncs += 1
-            self._lost = False
-        self._load()
+            self.reload()
+        else:
+            self._load()
 
     def _load(self) -> None:
         self._loaded_at = self._loop.time()

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Self
 
 from sacip_tun.linux import messages, rtnetlink
-from sacip_tun.linux.addresses import Address, Link
+from sacip_tun.linux.addresses import SCOPE_LINK, Address, Link
+from sacip_tun.linux.candidates import candidates
 from sacip_tun.linux.messages import Message
 from sacip_tun.linux.routes import Route, RoutingTables, Rule
 from sacip_tun.linux.rtnetlink import RtnetlinkSocket, present
@@ -60,6 +61,12 @@ class Snapshot:
         """
         chooser = SourceChooser(self.links, self.addresses, self.routing, mark, frozenset(exclude))
         return chooser.towards(remote, interface)
+
+    def candidates(
+        self, exclude: Collection[int] = (), versions: Collection[int] = (4, 6)
+    ) -> tuple[Host, ...]:
+        """Return where a peer may find this host, best first; see candidates.py."""
+        return candidates(self.links, self.addresses, self.routes, frozenset(exclude), versions)
 
     def route_mtu(
         self, remotes: Iterable[Host], exclude: Collection[int] = (), *, mark: int = 0
@@ -186,9 +193,16 @@ class Tables:
             # A promoted secondary stands behind the other primaries, as in the kernel's list.
             self._addresses.pop(address.key, None)
         if not gone:
-            self._addresses[address.key] = address
+            self._put_address(address)
         elif address.host.version == 4:
             self._forget_silently_deleted(address)
+
+    def _put_address(self, address: Address) -> None:
+        """Keep the order of the kernel's lists: the newest global IPv6 address is its first."""
+        new = address.key not in self._addresses
+        self._addresses[address.key] = address
+        if new and address.host.version == 6 and address.scope < SCOPE_LINK:
+            self._addresses = {address.key: address, **self._addresses}
 
     def _forget_silently_deleted(self, address: Address) -> None:
         """Delete the routes that Linux deletes with an IPv4 address, mostly without a message.

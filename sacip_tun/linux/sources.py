@@ -34,13 +34,15 @@ class Source:
     """A usable local address.
 
     `on_kernel_route`: its interface is the one the kernel's routing takes, so that the address
-    alone is enough; elsewhere the datagram must be steered to `interface`.
+    alone is enough; elsewhere the datagram must be steered to `interface`. `gateway` is the next
+    hop from this address, None on the remote's own link.
     """
 
     host: Host
     interface: int
     deprecated: bool = False
     on_kernel_route: bool = False
+    gateway: Host | None = None
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ class SourceChooser:
         first = self.kernel_source(remote, kernel) if kernel else None
         found = [first] if first else []
         found += (
-            Source(address.host, address.interface, address.deprecated, on_route)
-            for address, on_route in self._others(remote, kernel, interface)
-            if first is None or address.host != first.host
+            other
+            for other in self._others(remote, kernel, interface)
+            if first is None or other.host != first.host
         )
         # Deprecated addresses last, each group in the order it has.
         return sorted(dict.fromkeys(found), key=lambda source: source.deprecated)
@@ -77,7 +79,17 @@ class SourceChooser:
         address = self._address_of(route) or self._selected(remote, route)
         if address is None or address.tentative:
             return None
-        return Source(address.host, address.interface, address.deprecated, on_kernel_route=True)
+        # Rules may send a datagram another way once its source is chosen.
+        way = self.routing.lookup(
+            remote, source=address.host, interface=route.interface, mark=self.mark
+        )
+        return Source(
+            address.host,
+            address.interface,
+            address.deprecated,
+            on_kernel_route=True,
+            gateway=(way or route).gateway,
+        )
 
     def _carries(self, interface: int) -> bool:
         link = self.links.get(interface)
@@ -111,9 +123,7 @@ class SourceChooser:
             and self._carries(address.interface)
         )
 
-    def _others(
-        self, remote: Host, kernel: Route | None, interface: int
-    ) -> Iterator[tuple[Address, bool]]:
+    def _others(self, remote: Host, kernel: Route | None, interface: int) -> Iterator[Source]:
         """Yield the candidates, those beside the kernel's choice first, then by metric."""
         here = kernel.interface if kernel else 0
         ranked = []
@@ -128,9 +138,12 @@ class SourceChooser:
                 route.metric,
                 -_fitness(address, remote, route),
             )
-            ranked.append((rank, address, on_route))
+            source = Source(
+                address.host, address.interface, address.deprecated, on_route, route.gateway
+            )
+            ranked.append((rank, source))
         ranked.sort(key=lambda entry: entry[0])
-        return ((address, on_route) for _, address, on_route in ranked)
+        return (source for _, source in ranked)
 
     def _route_from(self, address: Address, remote: Host, interface: int) -> Route | None:
         if interface and address.interface != interface:

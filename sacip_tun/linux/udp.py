@@ -67,6 +67,7 @@ class UdpSocket:
         self.version = version
         self.offload = offload
         self.refusals = 0
+        self.taken = 0
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
@@ -155,6 +156,7 @@ class UdpSocket:
         to leave by. Raises OSError as the kernel gives it: BlockingIOError when the socket is full,
         EINVAL or EADDRNOTAVAIL for a source that is gone, ENETUNREACH and others for the route.
         """
+        self.taken = 0
         length = len(data)
         if length <= segment_size:
             self._send(data, 0, local, remote)
@@ -209,6 +211,7 @@ class UdpSocket:
         if self.version == 6 and local is not None and local.interface:
             outlet = self._steered.outlet(local, remote)
         outlet.sendmsg((data,), ancillary, 0, sockaddr)
+        self.taken += len(data)
 
     def _remember_sockaddr(self, remote: Endpoint) -> Sockaddr:
         if len(self._sockaddrs) >= CACHE_SIZE:

@@ -151,7 +151,7 @@ class LocalMove:
 
     def resumed(self, *, now: float) -> None:
         """Tell the address again after suspend: whatever stood between may have forgotten us."""
-        if self._link.path.local.active is not None and self._link.engaged:
+        if self._link.engaged and self.state is not LocalState.CHANGING:
             self._tell_again(Reason.RESUMED, now=now)
 
     def path_died(self, new: Endpoint, *, now: float) -> None:

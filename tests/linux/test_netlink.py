@@ -217,3 +217,22 @@ def test_close_twice_is_harmless(watch):
         monitor.close()
 
     watch(test)
+
+
+def test_ipv6_addresses_keep_the_kernels_order(watch, namespace):
+    """The kernel chooses the first of several that are equally good."""
+    namespace.sysctl("net.ipv6.conf.eth0.accept_dad=0")
+
+    async def test(monitor):
+        for number in range(1, 4):
+            namespace.ip(f"addr add 2001:db8::{number}/64 dev eth0")
+        namespace.ip("addr add fe80::7/64 dev eth0")
+        await changes_until(monitor, has("fe80::7"))
+        eth0 = index(monitor.snapshot(), "eth0")
+        ours, kernels = (
+            [str(a.host) for a in snapshot.addresses if a.interface == eth0]
+            for snapshot in (monitor.snapshot(), Snapshot.taken())
+        )
+        assert ours == kernels
+
+    watch(test)

@@ -195,3 +195,17 @@ def test_without_routes_the_mtu_is_ethernets():
 def test_our_own_tun_does_not_count():
     state = with_routes(DEFAULT, LAN)
     assert state.route_mtu([ip_address("10.1.1.1")], exclude={3}) == 1400
+
+
+def global_ipv6(host, **options):
+    message = encoded.address_message(family=10, length=64, ADDRESS=host, **options)
+    return told(message, rtnetlink.RTM_NEWADDR)
+
+
+def test_the_newest_global_ipv6_address_is_first_as_in_the_kernels_list():
+    state = after(global_ipv6("2001:db8::1"), global_ipv6("2001:db8::2"))
+    assert hosts(state) == ["2001:db8::2", "2001:db8::1"]
+    again = after(
+        global_ipv6("2001:db8::1"), global_ipv6("2001:db8::2"), global_ipv6("2001:db8::1")
+    )
+    assert hosts(again) == hosts(state)

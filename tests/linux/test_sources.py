@@ -1,7 +1,7 @@
 from ipaddress import ip_address, ip_network
 
 from sacip_tun.linux.addresses import SCOPE_HOST, SCOPE_LINK, Address, Link
-from sacip_tun.linux.routes import DEFAULT_RULES, TABLE_LOCAL, Route, RouteKind
+from sacip_tun.linux.routes import DEFAULT_RULES, TABLE_LOCAL, Route, RouteKind, Rule
 from sacip_tun.linux.snapshot import Snapshot
 
 LO, ETH, WLAN, TUN = 1, 2, 3, 9
@@ -271,3 +271,36 @@ def test_ipv6_the_address_of_the_outgoing_interface_is_first():
 
 def test_families_do_not_mix():
     assert sources(TWO, [*TWO_ROUTES, *ROUTES6], FAR6) == []
+
+
+# The next hop
+
+
+def gateways(addresses, routes, remote, **question):
+    found = snapshot(addresses, routes).sources_towards(ip_address(remote), **question)
+    return [(str(source.host), source.gateway and str(source.gateway)) for source in found]
+
+
+def test_each_source_knows_the_gateway_that_it_leaves_by():
+    assert gateways(TWO, TWO_ROUTES, FAR) == [("10.1.0.2", "10.1.0.1"), ("10.2.0.2", "10.2.0.1")]
+
+
+def test_on_the_remotes_own_link_there_is_no_gateway():
+    assert gateways(HALVES, HALF_ROUTES, PEER) == [("192.168.1.2", None), ("192.168.1.222", None)]
+
+
+def test_a_changed_gateway_on_the_same_interface_is_seen():
+    routes = [TWO_ROUTES[0], default("10.1.0.9")]
+    assert gateways(TWO[:1], routes, FAR) == [("10.1.0.2", "10.1.0.9")]
+
+
+def test_ipv6_gateways_are_link_local():
+    assert gateways([address("2001:db8:1::1/64")], ROUTES6, FAR6) == [("2001:db8:1::1", "fe80::1")]
+
+
+def test_a_rule_for_the_source_names_another_gateway():
+    state = snapshot(TWO[:1], [*TWO_ROUTES[:1], default("10.1.0.1"), default("10.1.0.7", table=7)])
+    rule = Rule(4, 100, table=7, source=ip_network("10.1.0.2/32"))
+    ruled = Snapshot(state.links, state.addresses, state.routes, (*DEFAULT_RULES, rule))
+    (source,) = ruled.sources_towards(ip_address(FAR))
+    assert str(source.gateway) == "10.1.0.7"

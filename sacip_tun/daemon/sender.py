@@ -1,0 +1,218 @@
+"""The sender: everything that leaves by the UDP sockets, and what is done where that is refused.
+
+1. No route, no neighbour: the path is suspicious, the packet waits for a better one.
+2. A source that is gone: inner packets go at once from the address that the kernel takes, which an
+   authenticated message may do; a frame names its own source, and is repeated by the protocol.
+3. Forbidden: as 1, and the user is told, since only the user can mend a firewall.
+4. Full: what is left waits for the socket, in order, and the TUN is not read meanwhile. So inner
+   senders feel the queue, and nothing is lost.
+5. Too big: dropped; it will not become smaller. A late complaint about an earlier datagram: again.
+"""
+
+import asyncio
+import errno
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from sacip_tun.daemon import clock
+from sacip_tun.linux.send_errors import SendError, fix, meaning
+from sacip_tun.linux.udp import UdpSocket
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.errors import Drop
+from sacip_tun.protocol.peer import Peer
+
+# Bytes that wait for full sockets: a wake-up's worth of super-packets, and what was held before.
+MAX_WAITING = 4 << 20
+# Parcels that a path took half of; each has up to 64 KB, and one path fails once.
+MAX_LEFTOVERS = 16
+# Pauses in seconds where the kernel has no memory, or says nothing of when it will take more.
+FIRST_PAUSE = 0.001
+LAST_PAUSE = 0.064
+# The same complaint is told again after so many seconds.
+TELL_AGAIN = 30.0
+
+Tell = Callable[[str, str, Endpoint | None, Endpoint], None]
+
+
+@dataclass(slots=True)
+class Parcel:
+    """Datagrams of `size` bytes, the last perhaps shorter; `peer` is whose inner packets they have.
+
+    None stands for a handshake message or a frame, which is bound to its addresses. `torn` tells
+    that the beginning of the same super-packet has left: the rest must not be sealed anew with it.
+    """
+
+    data: memoryview
+    size: int
+    local: Endpoint | None
+    remote: Endpoint
+    peer: Peer | None = None
+    torn: bool = False
+
+    def rest(self, taken: int) -> "Parcel":
+        """Return what is left when `taken` bytes have gone."""
+        return replace(self, data=self.data[taken:], torn=self.torn or taken > 0)
+
+    def kept(self) -> "Parcel":
+        """Return a copy that can wait: the buffer will be used again."""
+        return replace(self, data=memoryview(bytes(self.data)))
+
+
+class Sender:
+    """Sends over the sockets, one of each family. `errors` counts refusals by what they mean.
+
+    `path_failed` is called when the kernel refuses a path, which is news about addresses. `stop`
+    and `go` are called when sockets are full, and when they are not any more. `tell` gets what was
+    forbidden: why, what to do, from where, to where.
+    """
+
+    def __init__(self, sockets: Iterable[UdpSocket], drops: Counter[Drop]) -> None:
+        self._sockets = {socket.version: socket for socket in sockets}
+        self._drops = drops
+        self._waiting: deque[Parcel] = deque()
+        self._waiting_bytes = 0
+        self._leftovers: deque[Parcel] = deque(maxlen=MAX_LEFTOVERS)
+        self._pause = FIRST_PAUSE
+        self._timer: asyncio.TimerHandle | None = None
+        self._watched: UdpSocket | None = None
+        self._told: dict[tuple[int, Endpoint], float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.errors: Counter[SendError] = Counter()
+        self.path_failed: Callable[[], None] = lambda: None
+        self.stop: Callable[[], object] = lambda: None
+        self.go: Callable[[], object] = lambda: None
+        self.tell: Tell = lambda _why, _fix, _local, _remote: None
+
+    @property
+    def full(self) -> bool:
+        """Whether something waits for a socket."""
+        return bool(self._waiting)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Use this loop to wait for full sockets."""
+        self._loop = loop
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._rest()
+        self._loop = None
+
+    def send(self, parcel: Parcel) -> bool:
+        """Send, now or soon; False where the path is refused: inner packets wait for another."""
+        socket = self._sockets.get(parcel.remote.host.version)
+        if socket is None:
+            self._drops[Drop.NO_ENDPOINT] += 1
+            return True
+        if self._waiting:
+            self._keep(parcel)
+            return True
+        return self._try(parcel, socket, again=True)
+
+    def retry(self) -> None:
+        """Send what a path refused half-way, over the path that its peer has now."""
+        leftovers = list(self._leftovers)
+        self._leftovers.clear()
+        for parcel in leftovers:
+            path = parcel.peer.path if parcel.peer is not None else None
+            if path is not None and path.remote.active is not None:
+                parcel.local, parcel.remote = path.local.active, path.remote.active
+            parcel.peer = None  # it had its second chance
+            self.send(parcel)
+
+    # Refused
+
+    def _try(self, parcel: Parcel, socket: UdpSocket, *, again: bool) -> bool:
+        try:
+            socket.send(parcel.data, parcel.size, parcel.local, parcel.remote)
+        except OSError as error:
+            return self._refused(error, parcel.rest(socket.taken), socket, again=again)
+        return True
+
+    def _refused(self, error: OSError, rest: Parcel, socket: UdpSocket, *, again: bool) -> bool:
+        kind = meaning(error.errno or 0)
+        self.errors[kind] += 1
+        if kind is SendError.FULL:
+            self._keep(rest)
+            self._await(socket if error.errno == errno.EAGAIN else None)
+            return True
+        if kind is SendError.STRAY and again:
+            return self._try(rest, socket, again=False)
+        if kind is SendError.BAD_SOURCE and again and rest.peer and rest.local:
+            self.path_failed()
+            return self._try(replace(rest, local=None), socket, again=False)
+        if kind in {SendError.TOO_BIG, SendError.STRAY}:
+            self._drops[Drop.SEND_FAILED] += 1
+            return True
+        if kind is SendError.FORBIDDEN:
+            self._complain(error, rest)
+        self.path_failed()
+        return self._leave_over(rest)
+
+    def _leave_over(self, rest: Parcel) -> bool:
+        """Keep what a path took half of; False where it took nothing."""
+        if rest.torn and rest.peer is not None:
+            self._leftovers.append(rest.kept())
+            return True
+        self._drops[Drop.SEND_FAILED] += 1
+        return False
+
+    def _complain(self, error: OSError, parcel: Parcel) -> None:
+        number = error.errno or 0
+        now, key = clock.now(), (number, parcel.remote)
+        if now - self._told.get(key, -TELL_AGAIN) < TELL_AGAIN:
+            return
+        self._told = {k: when for k, when in self._told.items() if now - when < TELL_AGAIN}
+        self._told[key] = now
+        why = f"{errno.errorcode.get(number, number)}: {error.strerror}"
+        self.tell(why, fix(number), parcel.local, parcel.remote)
+
+    # Full
+
+    def _keep(self, parcel: Parcel) -> None:
+        """Let it wait. It is sealed, so that from here on it counts as torn."""
+        if self._waiting_bytes + len(parcel.data) > MAX_WAITING:
+            self._drops[Drop.SEND_FAILED] += 1
+            return
+        self._waiting.append(replace(parcel.kept(), torn=True))
+        self._waiting_bytes += len(parcel.data)
+
+    def _await(self, socket: UdpSocket | None) -> None:
+        """Go on when `socket` has room, or after a pause where that cannot be waited for."""
+        if self._loop is None or self._watched is not None or self._timer is not None:
+            return
+        self.stop()
+        if socket is not None:
+            self._watched = socket
+            self._loop.add_writer(socket.fileno(), self.drain)
+        else:
+            self._timer = self._loop.call_later(self._pause, self.drain)
+            self._pause = min(2 * self._pause, LAST_PAUSE)
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._watched is not None and self._loop is not None:
+            self._loop.remove_writer(self._watched.fileno())
+            self._watched = None
+
+    def drain(self) -> None:
+        """Send what waits for full sockets, as far as they take it."""
+        self._rest()
+        waiting, self._waiting = self._waiting, deque()
+        before, self._waiting_bytes = self._waiting_bytes, 0
+        while waiting and not self._waiting:
+            self.send(waiting.popleft())
+        self._waiting += waiting
+        self._waiting_bytes += sum(len(parcel.data) for parcel in waiting)
+        self._go_on(progress=self._waiting_bytes < before)
+
+    def _go_on(self, *, progress: bool) -> None:
+        if not self._waiting:
+            self._pause = FIRST_PAUSE
+            self.go()
+        elif not progress:
+            # Another socket is full than the one that has room: a steered one.
+            self._rest()
+            self._await(None)
