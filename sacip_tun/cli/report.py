@@ -54,6 +54,7 @@ def _peer(peer: Document, palette: Palette, *, now: float) -> Iterator[str]:
         "latest handshake": _handshake(peer["handshake_age"]),
         "transfer": _transfer(peer, palette),
         "persistent keepalive": _keepalive(peer["persistent_keepalive"]),
+        "behind a NAT": _nat(peer),
     }
     yield from _fields(fields, palette)
     yield from _pair("local", peer["local"], peer["local_move"], palette)
@@ -108,7 +109,16 @@ def _transfer(peer: Document, palette: Palette) -> str:
     return f"{received} received, {sent} sent"
 
 
-def _keepalive(seconds: int) -> str:
+def _nat(peer: Document) -> str:
+    """Say where the peer sees us, and how often we speak so that it can go on doing so."""
+    if not peer.get("nat"):
+        return ""
+    seconds = peer.get("keepalive")
+    kept = f", kept open every {round(seconds)} seconds" if seconds else ""
+    return f"seen as {printable(peer.get('observed') or '(not known)')}{kept}"
+
+
+def _keepalive(seconds: int | None) -> str:
     return f"every {seconds} seconds" if seconds else ""
 
 

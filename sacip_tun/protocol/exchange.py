@@ -14,6 +14,7 @@ from sacip_tun.protocol.errors import Drop, RemoteError
 from sacip_tun.protocol.events import SpeaksSacip
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.local_move import LocalMove
+from sacip_tun.protocol.nat_keepalive import NatKeepalive
 from sacip_tun.protocol.remote_move import RemoteMove, is_possible
 from sacip_tun.protocol.sacip import Link
 from sacip_tun.protocol.timers import Timer
@@ -65,10 +66,11 @@ class Arrival:
 class Exchange:
     """Frames in, answers out; the two state machines decide."""
 
-    def __init__(self, link: Voice, *, strict: bool) -> None:
+    def __init__(self, link: Voice, *, strict: bool, automatic_keepalive: bool) -> None:
         self._link = link
         self.local_move = LocalMove(link)
         self.remote_move = RemoteMove(link, strict=strict)
+        self.nat_keepalive = NatKeepalive(link, automatic=automatic_keepalive)
         self.candidates: tuple[Endpoint, ...] = ()
         self._association: int | None = None
         self._learned_in = 0.0
@@ -95,6 +97,9 @@ class Exchange:
         handler = self._handlers.get(frame.code)
         if handler is not None:
             handler(frame, arrival)
+        active = self._link.path.local.active
+        if frame.observed and active is not None and active.host == arrival.local.host:
+            self.nat_keepalive.observed(now=arrival.now)
 
     def session_ready(self, *, initiator: bool, marked: bool, now: float) -> None:
         """A session can carry frames; `marked` tells that the initiator's timestamp said SACIP."""
@@ -115,8 +120,9 @@ class Exchange:
             self._give_up_hello(now=now)
             return
         path = self._link.path
-        hello = Frame(Code.HELLO, candidates=self.local_move.candidates)
-        self._link.ask(hello, path.local.active, path.remote.active, now=now)
+        seen, others = path.remote.active, self.local_move.candidates
+        hello = Frame(Code.HELLO, observed=seen, candidates=others)
+        self._link.ask(hello, path.local.active, seen, now=now)
         if self._hellos < len(HELLO_PAUSES):
             self._link.arm(Timer.HELLO, now + HELLO_PAUSES[self._hellos])
         self._hellos += 1
@@ -179,6 +185,8 @@ class Exchange:
     def _path_response(self, frame: Frame, arrival: Arrival) -> None:
         self.local_move.proven(frame, now=arrival.now)
         self.remote_move.answered(frame)
+        if self.nat_keepalive.answered(frame, now=arrival.now):
+            self.local_move.rebound(now=arrival.now)
 
     def _answer(
         self,

@@ -85,6 +85,19 @@ class LocalMove:
         others = (source.endpoint for source in self._sources)
         return tuple(other for other in others if active is None or other.host != active.host)
 
+    @property
+    def network(self) -> tuple[Host, Host | None] | None:
+        """The address in use and the gateway behind which it is, None where there is none."""
+        active = self._link.path.local.active
+        source = self._source_of(active)
+        return None if active is None else (active.host, source.gateway if source else None)
+
+    def rebound(self, *, now: float) -> None:
+        """Tell the peer that a NAT moved us: our address is the same, its packets are lost."""
+        active = self._link.path.local.active
+        if active is not None and self.state not in {*ACTIVE_STATES, LocalState.DETACHED}:
+            self._switch(active, Reason.NAT_REBOUND, now=now)
+
     def reconsider(self, *, now: float) -> None:
         """Announce the standby that was there before the peer was known to speak SACIP."""
         if self.state is LocalState.SETTLED:

@@ -33,6 +33,12 @@ class Path:
         self.rtt: float | None = None
         self._budget: int | None = None
 
+    @property
+    def behind_nat(self) -> bool | None:
+        """Whether the peer sees us elsewhere than we are, or another port; None: not known yet."""
+        mine, seen = self.local.active, self.observed
+        return None if mine is None or seen is None else mine.same_place != seen.same_place
+
     def sampled(self, seconds: float) -> None:
         """Take a measured round trip into the smoothed time."""
         seconds = min(max(seconds, 0.0), SLOWEST_RTT)

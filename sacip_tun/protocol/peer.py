@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from sacip_tun.protocol import limits
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.context import Context, Datagram
 from sacip_tun.protocol.cookie import CookieJar
 from sacip_tun.protocol.errors import Drop, LocalError
@@ -40,7 +40,8 @@ RECENT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """What the user says about a peer. Keys are 32 bytes; `keepalive` is in seconds, 0 is off.
+    """What the user says about a peer. Keys are 32 bytes; `keepalive` is in seconds, 0 is off, and
+    None leaves it to us: as often as a NAT between us and a SACIP peer needs it.
 
     `named` says that the endpoint is a name, which somebody resolves and tells to `resolved`.
     """
@@ -49,7 +50,7 @@ class PeerSettings:
     preshared_key: bytes = field(default=NO_PRESHARED_KEY, repr=False)
     endpoint: Endpoint | None = None
     named: bool = False
-    keepalive: int = 0
+    keepalive: int | None = None
     sacip: bool = True
     strict_nat: bool = False
 
@@ -75,7 +76,9 @@ class Peer:
         self.cookies = CookieJar(settings.public_key)
         self.keypairs = Keypairs()
         self.staged = Staged()
-        self.exchange = Exchange(self, strict=settings.strict_nat)
+        self.exchange = Exchange(
+            self, strict=settings.strict_nat, automatic_keepalive=settings.keepalive is None
+        )
         self.speaks_sacip = False
         self.once_spoke_sacip = False
         self.rx_bytes = 0
@@ -114,6 +117,11 @@ class Peer:
     def connecting(self) -> bool:
         """Whether a handshake is under way."""
         return self._is_set(Timer.RETRY_HANDSHAKE)
+
+    @property
+    def own_network(self) -> tuple[Host, Host | None] | None:
+        """Our address in use and the gateway behind which it is, None where there is none."""
+        return self.exchange.local_move.network
 
     @property
     def destinations(self) -> tuple[Endpoint, ...]:
@@ -186,6 +194,7 @@ class Peer:
 
     def data_received(self, *, now: float) -> None:
         """Inner packets came in: if nothing goes back, say that we live."""
+        self.exchange.nat_keepalive.received(now=now)
         if not self._is_set(Timer.PASSIVE_KEEPALIVE):
             self.arm(Timer.PASSIVE_KEEPALIVE, now + limits.KEEPALIVE_TIMEOUT)
         else:
@@ -205,6 +214,7 @@ class Peer:
     def _authenticated_sent(self, length: int, *, now: float) -> None:
         self.tx_bytes += length
         self._rearm_persistent(now=now)
+        self.exchange.nat_keepalive.sent(now=now)
 
     def _rearm_persistent(self, *, now: float) -> None:
         if self.settings.keepalive:
@@ -212,6 +222,13 @@ class Peer:
 
     def _keep_fresh(self, session: Session, *, now: float) -> None:
         if session.wants_rekey_on_send(now=now):
+            self.start_handshake(now=now)
+
+    def _outlive_silence(self, *, now: float) -> None:
+        """Renew a session that would end before the NAT needs the next challenge."""
+        session, interval = self.keypairs.current, self.exchange.nat_keepalive.interval
+        ends = session.created + limits.REKEY_AFTER_TIME_RECEIVING if session else now
+        if session is not None and interval and now + interval > ends:
             self.start_handshake(now=now)
 
     def keep_fresh_on_receive(self, session: Session, *, now: float) -> None:
@@ -293,6 +310,8 @@ class Peer:
         self._end_handshake()
         self._last_minute = False
         self.last_handshake = now
+        if session.initiator and self._attempted is not None:
+            self.path.sampled(now - self._attempted)
         remote = self.path.remote.active
         self.emit(HandshakeCompleted(self.key, session.initiator, remote))
         if session.initiator and not self.staged:
@@ -447,12 +466,15 @@ class Peer:
         elif timer is Timer.PASSIVE_KEEPALIVE:
             self._passive_keepalive(now=now)
         elif timer is Timer.PERSISTENT_KEEPALIVE:
-            self.arm(timer, now + self.settings.keepalive)
+            self._rearm_persistent(now=now)
             self.send_keepalive(now=now)
         elif timer is Timer.ERASE_KEYS:
             self.erase()
         elif timer is Timer.HELLO:
             self.exchange.greet(now=now)
+        elif timer in {Timer.NAT_KEEPALIVE, Timer.STREAM_BREAK}:
+            self.exchange.nat_keepalive.handle_timer(timer, now=now)
+            self._outlive_silence(now=now)
         elif timer is Timer.CHALLENGE:
             self.exchange.remote_move.ask_again(now=now)
         elif timer is Timer.VERDICT:

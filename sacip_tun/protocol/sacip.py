@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol, TypeVar
 
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import Event
 from sacip_tun.protocol.frames import Frame
 from sacip_tun.protocol.path import Path
@@ -135,6 +135,10 @@ class Link(Protocol):
     @property
     def destinations(self) -> tuple[Endpoint, ...]:
         """Every address at which the peer might be, the active one first."""
+
+    @property
+    def own_network(self) -> tuple[Host, Host | None] | None:
+        """Our address in use and the gateway behind which it is, None where there is none."""
 
     def can_seal(self, *, now: float) -> bool:
         """Tell whether a session exists under which a frame can be sealed."""
