@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from sacip_tun.protocol.events import (
     SessionReady,
     Side,
 )
+from sacip_tun.protocol.hygiene import Fault
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity, to_base64
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
@@ -207,11 +208,19 @@ class Service:
     @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        return [
+        unresolved = [
             f"{resolver.text} does not resolve yet: trying on, see 'sacip-tun monitor'"
             for resolver in self._resolvers.values()
             if not resolver.resolved
         ]
+        return [*unresolved, *self._own_endpoints()]
+
+    def _own_endpoints(self) -> Iterator[str]:
+        """Say where the user sends a peer's packets to this very host."""
+        for resolver in self._resolvers.values():
+            endpoint = literal(resolver.text)
+            if endpoint is not None and self.tunnel.fault_of(endpoint) is Fault.OURS:
+                yield f"{endpoint} is an address of this host: no other host is reached there"
 
     def _resolver(self, peer: Peer, text: str) -> Resolver:
         def found(endpoints: list[Endpoint]) -> None:
@@ -262,11 +271,22 @@ class Service:
         """A name was resolved: begin where nothing is known yet, else keep it as a candidate."""
         versions = {socket.version for socket in self._sockets}
         usable = [endpoint for endpoint in endpoints if endpoint.host.version in versions]
+        if literal(self._resolvers[peer.key].text) is None:
+            usable = self._elsewhere(peer, usable)
         if not usable:
             return
         peer.resolved(usable[0], now=clock.now())
         self._watcher.forget(peer.key)
         self.settle()
+
+    def _elsewhere(self, peer: Peer, endpoints: list[Endpoint]) -> list[Endpoint]:
+        """Leave out where a name does not lead to the peer: its addresses are not the user's."""
+        faults = {endpoint: self.tunnel.fault_of(endpoint) for endpoint in endpoints}
+        for endpoint, fault in faults.items():
+            if fault is not None:
+                why = f"{endpoint.host} is no endpoint: {fault.value}"
+                self.journal.note("unresolved", peer=to_base64(peer.key), why=why)
+        return [endpoint for endpoint, fault in faults.items() if fault is None]
 
     def _arm(self, deadline: float) -> None:
         self._stop_alarm()

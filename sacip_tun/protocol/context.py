@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import Event
+from sacip_tun.protocol.hygiene import Hygiene
 from sacip_tun.protocol.keys import StaticIdentity
 from sacip_tun.protocol.session import Session
 from sacip_tun.protocol.timers import TimerTable
@@ -36,6 +37,7 @@ class Context:
     entropy: Callable[[int], bytes]
     unix_ns: Callable[[], int]
     association: int
+    hygiene: Hygiene
     timers: TimerTable[bytes] = field(default_factory=TimerTable)
     outbox: list[Datagram] = field(default_factory=list)
     events: deque[Event] = field(default_factory=deque)

@@ -15,7 +15,7 @@ from sacip_tun.protocol.events import SpeaksSacip
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.local_move import LocalMove
 from sacip_tun.protocol.nat_keepalive import NatKeepalive
-from sacip_tun.protocol.remote_move import RemoteMove, is_possible
+from sacip_tun.protocol.remote_move import RemoteMove
 from sacip_tun.protocol.sacip import Link
 from sacip_tun.protocol.timers import Timer
 
@@ -153,7 +153,7 @@ class Exchange:
 
     def _acquainted(self, frame: Frame, arrival: Arrival) -> None:
         self._link.disarm(Timer.HELLO)
-        self.candidates = tuple(filter(is_possible, frame.candidates))
+        self.candidates = tuple(filter(self._link.may_be_at, frame.candidates))
         self._link.path.observed = frame.observed or self._link.path.observed
         self.local_move.reconsider(now=arrival.now)
 
@@ -176,7 +176,9 @@ class Exchange:
             self._answer(Code.CHANGE_ACK, frame, arrival)
 
     def _move_ack(self, frame: Frame, arrival: Arrival) -> None:
-        self.local_move.acknowledged(frame, arrival.local, now=arrival.now)
+        ended = self.local_move.acknowledged(frame, arrival.local, now=arrival.now)
+        if ended and arrival.source in self._link.destinations:
+            self.remote_move.followed(arrival.source)  # CHANGE went to several: this one is right
 
     def _path_challenge(self, frame: Frame, arrival: Arrival) -> None:
         self.remote_move.observed_at(frame, arrival.source)

@@ -40,6 +40,9 @@ FIRST_HUNT = 0.2
 SLOWEST_HUNT = 15.0
 # A standby that the peer did not acknowledge is announced again after so many seconds.
 RETRY_STANDBY = 15.0
+# Addresses of the peer to which a CHANGE goes before it leads to hunting: both slots, and the one
+# that is configured.
+PLACES = 3
 # Open questions of one move that are remembered.
 MAX_TOKENS = 64
 # Pairs of addresses tried in one round of hunting.
@@ -158,14 +161,19 @@ class LocalMove:
         self._pinned = None
         self._drop_standby()
 
-    def acknowledged(self, frame: Frame, local: Endpoint, *, now: float) -> None:
-        """Take PREPARE_ACK or CHANGE_ACK of the current move; anything else is too late."""
+    def acknowledged(self, frame: Frame, local: Endpoint, *, now: float) -> bool:
+        """Take PREPARE_ACK or CHANGE_ACK of the current move; True where that ends a move.
+
+        Anything else is too late.
+        """
         if frame.token not in self._tokens:
-            return
+            return False
         if frame.code == Code.PREPARE_ACK and self.state is LocalState.PREPARING:
             self._prepared(now=now)
         elif frame.code == Code.CHANGE_ACK and self.state in ACTIVE_STATES:
             self._settled(frame, local, now=now)
+            return True
+        return False
 
     def proven(self, frame: Frame, *, now: float) -> None:
         """Take PATH_RESPONSE: the standby path carries."""
@@ -360,7 +368,10 @@ class LocalMove:
             self._tries = 0
             self._hunt(now=now)
             return
-        self._change((self._link.path.local.active,), self._link.destinations[:2], now=now)
+        # The active and the idle address, and where the user said: an address that was learnt on
+        # the peer's own network leads nowhere from here.
+        places = self._link.destinations[:PLACES]
+        self._change((self._link.path.local.active,), places, now=now)
         self._link.arm(Timer.NOTICE, now + self._pause())
 
     def _change(
@@ -398,6 +409,8 @@ class LocalMove:
             self._link.send_keepalive(now=now)
             self._words = 0
             self._link.arm(Timer.LAST_WORD, now + LAST_WORDS[0])
+            if self._link.strayed:
+                self._link.start_handshake(now=now, urgent=True)  # it answers nothing else
         self._enter(LocalTrigger.PLAIN_PEER)
         self._finish(now=now)
 

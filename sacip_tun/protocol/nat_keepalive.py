@@ -17,8 +17,8 @@ from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.sacip import Link
 from sacip_tun.protocol.timers import Timer
 
-# Where a network is new, in seconds: below the 30 s at which the shortest common mappings end (Linux
-# before a reply; many carriers), as WireGuard's manual advises.
+# Where a network is new, in seconds: below the 30 s at which the shortest common mappings end
+# (Linux before a reply; many carriers), as WireGuard's manual advises.
 FIRST_INTERVAL = 25.0
 # No NAT that lets anything work has mappings shorter than that, in seconds.
 SHORTEST_INTERVAL = 10.0
@@ -39,7 +39,7 @@ MAX_NETWORKS = 16
 COPIES = 3
 ROUND_TRIPS = 3.0
 MIN_SILENCE = 0.25
-# Arrivals in a row, none MIN_SILENCE after another, that make a stream: a keystroke's echo does not.
+# Arrivals in a row, none MIN_SILENCE after another, that make a stream; a keystroke's echo is none.
 STREAM = 16
 
 # One own network: our address there, and the gateway.

@@ -40,9 +40,10 @@ RECENT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """What the user says about a peer. Keys are 32 bytes; `keepalive` is in seconds, 0 is off, and
-    None leaves it to us: as often as a NAT between us and a SACIP peer needs it.
+    """What the user says about a peer. Keys are 32 bytes.
 
+    `keepalive` is in seconds, 0 is off, and None leaves it to us: as often as a NAT between us and
+    a SACIP peer needs it.
     `named` says that the endpoint is a name, which somebody resolves and tells to `resolved`.
     """
 
@@ -91,6 +92,7 @@ class Peer:
         self._timestamp: bytes | None = None
         self._attempts = 0
         self._rotation = 0
+        self._urgent = False
         self._attempted: float | None = None
         self._unanswered_since = 0.0
         self._another_keepalive = False
@@ -129,6 +131,11 @@ class Peer:
         remote = self.path.remote
         known = (remote.active, remote.idle, self.configured, *self.exchange.candidates)
         return tuple(dict.fromkeys(endpoint for endpoint in known if endpoint is not None))
+
+    @property
+    def strayed(self) -> bool:
+        """Whether the peer is addressed elsewhere than the user said."""
+        return self.configured not in {None, self.path.remote.active}
 
     @property
     def reachable(self) -> bool:
@@ -264,11 +271,22 @@ class Peer:
             self.contacted(local, remote, now=now)
             return
         self.exchange.local_move.contacted_at(local)
-        if remote != self.path.remote.active:
+        if not self.may_be_at(remote):
+            self._context.drops[Drop.STRANGE_ENDPOINT] += 1
+        elif remote != self.path.remote.active:
             self.exchange.remote_move.stranger(local, remote, now=now)
+
+    def may_be_at(self, remote: Endpoint) -> bool:
+        """Whether to send to this address: the user said so, or nothing speaks against it."""
+        if self.configured is not None and remote.host == self.configured.host:
+            return True
+        return self._context.hygiene.fault(remote) is None
 
     def contacted(self, local: Endpoint, remote: Endpoint, *, now: float) -> None:
         """Follow an authenticated contact without more ado: WireGuard's own roaming (paper 2.1)."""
+        if not self.may_be_at(remote):
+            self._context.drops[Drop.STRANGE_ENDPOINT] += 1
+            return
         self.exchange.local_move.contacted_at(local)
         known = self.path.remote.active
         trusted = known is None or remote in {known, self.configured}
@@ -332,6 +350,7 @@ class Peer:
         if not urgent and (recent or self._is_set(Timer.RETRY_HANDSHAKE)):
             return
         self._attempts = self._rotation = 0
+        self._urgent = urgent
         self._initiate(now=now)
 
     def _initiate(self, *, now: float) -> None:
@@ -343,14 +362,18 @@ class Peer:
         # authenticated answer moves the path.
         remote = self.destinations[self._rotation % len(self.destinations)]
         self._rotation += 1
-        local = self.path.local.active if remote == self.path.remote.active else None
         try:
             initiation = self._initiation()
         except LocalError:
             self._context.drops[Drop.UNUSABLE_KEY] += 1  # a point of low order: nobody has it
             return
         data = self.cookies.seal(initiation.encode(), now=now)
-        self.send_handshake(data, local, remote, now=now)
+        # After a move the same one goes to where the user said too, which may be the only place
+        # from which the peer can be seen now: whichever is answered first is right.
+        both = (remote, self.configured) if self._urgent and self.configured else (remote,)
+        for place in dict.fromkeys(both):
+            local = self.path.local.active if place == self.path.remote.active else None
+            self.send_handshake(data, local, place, now=now)
 
     def _initiation(self) -> Initiation:
         context = self._context

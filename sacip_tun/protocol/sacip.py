@@ -140,6 +140,13 @@ class Link(Protocol):
     def own_network(self) -> tuple[Host, Host | None] | None:
         """Our address in use and the gateway behind which it is, None where there is none."""
 
+    @property
+    def strayed(self) -> bool:
+        """Whether the peer is addressed elsewhere than the user said."""
+
+    def may_be_at(self, remote: Endpoint) -> bool:
+        """Whether to send to this address: the user said so, or nothing speaks against it."""
+
     def can_seal(self, *, now: float) -> bool:
         """Tell whether a session exists under which a frame can be sealed."""
 

@@ -64,3 +64,54 @@ def test_rebinding_under_traffic_without_any_local_event(network, direction) -> 
     net.nat1.rebind(63000)
     assert_prompt(connection)
     wait_until(is_seen_at(hub, mover, WAN["nat1"], 63000), "the hub did not follow")
+
+
+def test_rebinding_while_idle_is_noticed_by_the_next_packet_of_either_side(network) -> None:
+    net = internet(network)
+    mover, hub = tunnels(net)
+    net.nat1.rebind(63000)
+    mover.host.run(["ping", "-c", "1", "-W", "2", hub.inner], check=False)
+    wait_until(is_seen_at(hub, mover, WAN["nat1"], 63000), "the hub did not follow")
+    hub.reach(mover.inner)
+
+
+def test_another_gateway_on_the_same_link_and_the_old_one_dies(network) -> None:
+    """The mover keeps its address: only its packets tell the hub that another NAT is there."""
+    net = internet(network)
+    mover, hub = tunnels(net)
+    net.nat2.host.plug(net.lan1, "eth2", "192.168.1.2/24")
+    connection = flow(net, hub, "both")
+    net.mover.ip("route replace default via 192.168.1.2")
+    net.nat1.host.ip("link set eth0 down")
+    assert_prompt(connection)
+    wait_until(is_seen_at(hub, mover, WAN["nat2"], 62000), "the hub did not follow to nat2")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_both_behind_a_nat(network, direction) -> None:
+    """The hub is found by a port forward; the mover's NAT moves it meanwhile."""
+    net = internet(network, hub_inside=True)
+    mover, hub = tunnels(net, WAN["nat3"])
+    assert hub.peer(mover.keys.public)["observed"] == at(WAN["nat3"])
+    assert hub.peer(mover.keys.public)["nat"] is True
+    connection = flow(net, hub, direction)
+    net.nat1.rebind(63000)
+    assert_prompt(connection)
+    wait_until(is_seen_at(hub, mover, WAN["nat1"], 63000), "the hub did not follow")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_from_a_nat_to_a_public_address_and_back(network, direction) -> None:
+    net = internet(network)
+    net.mover.plug(net.wan, "eth2")
+    mover, hub = tunnels(net)
+    assert mover.peer(hub.keys.public)["nat"] is True
+    connection = flow(net, hub, direction, seconds=6.0)
+    net.mover.ip("addr add 203.0.113.50/24 dev eth2")
+    wait_until(lambda: seen_at(hub, mover) == at("203.0.113.50"), "no move to the public address")
+    assert mover.peer(hub.keys.public)["nat"] is False
+    time.sleep(0.5)
+    net.mover.ip("addr del 203.0.113.50/24 dev eth2")
+    assert_prompt(connection)
+    wait_until(is_seen_at(hub, mover, WAN["nat1"], 61000), "no way back")
+    wait_until(lambda: mover.peer(hub.keys.public)["nat"] is True, "the NAT was not seen again")
