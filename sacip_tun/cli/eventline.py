@@ -11,7 +11,15 @@ Record = dict[str, Any]
 # Wide enough for the longest names that are common; a longer one only shifts its own line.
 INTERFACE_WIDTH, PEER_WIDTH, EVENT_WIDTH = 8, 8, 19
 GOOD = {"moved", "handshake-completed", "session-ready", "prepared", "speaks-sacip"}
-BAD = {"move-refused", "handshake-gave-up", "detached", "hunting", "lost", "unresolved"}
+BAD = {
+    "move-refused",
+    "handshake-gave-up",
+    "detached",
+    "hunting",
+    "lost",
+    "unresolved",
+    "routing-loop",
+}
 
 
 def event_line(record: Record, palette: Palette, interface: str) -> str:

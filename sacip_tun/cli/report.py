@@ -39,6 +39,7 @@ def _interface(document: Document, palette: Palette) -> Iterator[str]:
         "addresses": _list(document["addresses"]),
         "mtu": printable(document["mtu"]),
         "offload": _offload(document["offload"]),
+        "problem": _problem(document.get("problem"), palette),
         "dropped": _list([f"{count} {reason}" for reason, count in document["drops"].items()]),
     }
     yield from _fields(fields, palette)
@@ -80,6 +81,10 @@ def _list(texts: Sequence[object]) -> str:
 
 def _offload(offload: dict[str, bool]) -> str:
     return _list([name.replace("_", " ") for name, on in offload.items() if on]) or "none"
+
+
+def _problem(text: str | None, palette: Palette) -> str:
+    return palette.bad(printable(text)) if text else ""
 
 
 def _state(peer: Document, palette: Palette) -> str:

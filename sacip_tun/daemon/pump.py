@@ -44,7 +44,8 @@ class Pump:
 
     `settle` is called after each wake-up, and drains what the protocol has to say. `path_failed` is
     called when the kernel refuses a path, which is news about addresses. `gone` is called once when
-    the TUN was deleted by somebody else.
+    the TUN was deleted by somebody else. `is_own` tells of an inner packet, its destination and the
+    time whether it is an outer one of ours.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Pump:
         self.settle: Callable[[], None] = lambda: None
         self.path_failed: Callable[[], None] = lambda: None
         self.gone: Callable[[], None] = lambda: None
+        self.is_own: Callable[[memoryview, bytes, float], bool] = lambda _packet, _to, _now: False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch the TUN and the sockets."""
@@ -111,6 +113,8 @@ class Pump:
             self._tunnel.drops[Drop.NO_PEER] += 1
         elif not peer.reachable:
             self._tunnel.drops[Drop.NO_ENDPOINT] += 1
+        elif self.is_own(superpacket[VNET_HEADER:], destination, now):
+            self._tunnel.drops[Drop.ROUTING_LOOP] += 1
         else:
             self._send_in_turn(peer, superpacket, now)
 

@@ -18,6 +18,7 @@ from sacip_tun.config import Config, Nat, PeerConfig
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.control import RUN_DIRECTORY, Answer, CommandError, ControlServer
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.resolver import Resolver, literal
@@ -75,6 +76,7 @@ class Service:
         self._tun: Tun
         self._sockets: list[UdpSocket]
         self._pump: Pump
+        self._guard: LoopGuard
         self._watcher: Watcher
 
     @contextlib.asynccontextmanager
@@ -122,10 +124,16 @@ class Service:
             if event is None:
                 break
             self._handle(event, moment)
+        self._report_loop()
         deadline = tunnel.next_timer()
         # The loop's clock stops in suspend: a deadline that is over has an alarm that is too late.
         if deadline is not None and (deadline < self._alarm_at or deadline <= clock.now()):
             self._arm(deadline)
+
+    def _report_loop(self) -> None:
+        if self._guard.untold:
+            self._guard.untold = False
+            self.journal.note("routing-loop", why=self._guard.problem)
 
     def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug must neither stop the tunnel nor print a traceback; it is a record, and counted."""
@@ -186,6 +194,8 @@ class Service:
         self._pump.settle = self.settle
         self._pump.path_failed = self._watcher.path_failed
         self._pump.gone = self.stop
+        self._guard = LoopGuard(self.tunnel, self.listen_port, self.config.interface.name)
+        self._pump.is_own = self._guard.is_own
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
@@ -310,7 +320,7 @@ class Service:
     # Commands
 
     async def _status(self, _request: Answer) -> Answer:
-        return status.document(
+        document = status.document(
             self.config,
             self.tunnel,
             self.journal,
@@ -323,6 +333,7 @@ class Service:
                 "udp_refusals": sum(socket.refusals for socket in self._sockets),
             },
         )
+        return {**document, "problem": self._guard.problem}
 
     async def _move(self, request: Answer) -> Answer:
         if self._moving.locked():

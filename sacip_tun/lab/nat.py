@@ -33,7 +33,7 @@ class Nat:
         self._load()
 
     def forward(self, port: int, inside: str) -> None:
-        """Let what comes to a UDP port in to an address inside."""
+        """Let what comes to a UDP port in to an address inside, from inside and outside."""
         self._forwards[port] = inside
         self._load()
 
@@ -63,8 +63,10 @@ class Nat:
         ports = ""
         if self._first_port is not None:
             ports = f" to :{self._first_port}-{self._first_port + PORTS - 1}"
+        # From inside too, without translating the source: the answer comes from the inside address,
+        # as with many a home router.
         forwards = [
-            f"iifname {self._outside} udp dport {port} dnat to {inside}"
+            f"fib daddr type local udp dport {port} dnat to {inside}"
             for port, inside in self._forwards.items()
         ]
         return [

@@ -201,9 +201,10 @@ class Tunnel:
     ) -> None:
         if not peer.settings.sacip:
             return
+        if not peer.may_be_at(remote):
+            self.drops[Drop.STRANGE_ENDPOINT] += 1
+            return
         try:
-            if not peer.may_be_at(remote):
-                raise RemoteError(Drop.STRANGE_ENDPOINT)
             frame = Frame.parse(data)
             received = FrameReceived(peer.key, code_name(frame.code), frame.number, local, remote)
             peer.emit(received)
