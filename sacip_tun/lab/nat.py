@@ -32,6 +32,11 @@ class Nat:
         self._first_port = first_port
         self._load()
 
+    def pretend(self, address: str) -> None:
+        """Translate what leaves to somebody else's address, as a liar with a raw socket would."""
+        self._load(f"snat to {address}")
+        self.forget()
+
     def forward(self, port: int, inside: str) -> None:
         """Let what comes to a UDP port in to an address inside, from inside and outside."""
         self._forwards[port] = inside
@@ -55,14 +60,13 @@ class Nat:
         """Return the UDP mappings as conntrack prints them."""
         return self.host.run(["conntrack", "-L", "-p", "udp"]).stdout.splitlines()
 
-    def _load(self) -> None:
-        rules = "\n".join(self._rules())
+    def _load(self, translation: str | None = None) -> None:
+        if translation is None and self._first_port is not None:
+            translation = f"masquerade to :{self._first_port}-{self._first_port + PORTS - 1}"
+        rules = "\n".join(self._rules(translation or "masquerade"))
         self.host.run(["nft", f"add table ip {TABLE}; delete table ip {TABLE}; {rules}"])
 
-    def _rules(self) -> list[str]:
-        ports = ""
-        if self._first_port is not None:
-            ports = f" to :{self._first_port}-{self._first_port + PORTS - 1}"
+    def _rules(self, translation: str) -> list[str]:
         # From inside too, without translating the source: the answer comes from the inside address,
         # as with many a home router.
         forwards = [
@@ -75,7 +79,7 @@ class Nat:
             *forwards,
             "}",
             "chain leaving { type nat hook postrouting priority srcnat; policy accept;",
-            f"oifname {self._outside} meta l4proto udp masquerade{ports}",
+            f"oifname {self._outside} meta l4proto udp {translation}",
             f"oifname {self._outside} masquerade",
             "}",
             # Nobody outside reaches an inside address that he guesses.

@@ -52,6 +52,11 @@ class Path:
         """Start a byte budget: the active remote address is not proven."""
         self._budget = min(credit, MAX_CREDIT)
 
+    @property
+    def limited(self) -> bool:
+        """Whether the active remote address is not proven."""
+        return self._budget is not None
+
     def lift_limit(self) -> None:
         """End the byte budget: the address is proven, or given up."""
         self._budget = None

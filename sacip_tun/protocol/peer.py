@@ -210,13 +210,19 @@ class Peer:
     def authenticated_received(self, length: int, *, now: float) -> None:
         """Anything authenticated came in, `length` bytes of UDP payload."""
         self.rx_bytes += length
-        self._recent.append((now, length))
+        if not self.path.limited:  # what comes during a trial counts three times there already
+            self._recent.append((now, length))
         self.disarm(Timer.NEW_HANDSHAKE)
         self._rearm_persistent(now=now)
 
     def recent_bytes(self, *, now: float) -> int:
-        """Return how many authenticated bytes the peer sent in the last two seconds."""
-        return sum(length for when, length in self._recent if now - when <= RECENT)
+        """Return how many authenticated bytes the peer sent in the last two seconds.
+
+        They are credit for one trial: no byte counts again for the next one.
+        """
+        credit = sum(length for when, length in self._recent if now - when <= RECENT)
+        self._recent.clear()
+        return credit
 
     def _authenticated_sent(self, length: int, *, now: float) -> None:
         self.tx_bytes += length

@@ -156,7 +156,7 @@ class Link(Protocol):
         """Send a frame that wants an answer, under a new token; return it, 0 if unsent."""
 
     def recent_bytes(self, *, now: float) -> int:
-        """Return how many authenticated bytes the peer sent in the last two seconds."""
+        """Return how many authenticated bytes the peer sent in the last two seconds, once each."""
 
     def send_keepalive(self, *, now: float) -> None:
         """Send an empty message over the active path."""

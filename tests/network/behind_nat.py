@@ -11,7 +11,7 @@ from ethernet import _both_know_sacip, at, wait_until
 
 from sacip_tun.lab.namespaces import Host, Network, Segment
 from sacip_tun.lab.nat import Nat
-from sacip_tun.lab.tunnel import LabTunnel, Remote
+from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
 
 HUB = "203.0.113.101"
 MOVER = "192.168.1.22"
@@ -60,14 +60,32 @@ def internet(network: Network, *, hub_inside: bool = False) -> Internet:
     return Internet(network, wan, lan1, lan2, mover, hub, nat1, nat2)
 
 
-def tunnels(net: Internet, towards: str = HUB) -> tuple[LabTunnel, LabTunnel]:
-    """Our tunnel on both ends, up; the mover calls."""
-    mover, hub = LabTunnel(net.mover, "10.9.0.2/24"), LabTunnel(net.hub, "10.9.0.1/24")
-    hub.up(Remote(mover.keys.public))
+def tunnels(
+    net: Internet, towards: str = HUB, kind: type[LabTunnel] = LabTunnel
+) -> tuple[LabTunnel, LabTunnel]:
+    """Our tunnel on both ends, up; the mover calls. `kind` is the hub's."""
+    mover, hub = LabTunnel(net.mover, "10.9.0.2/24"), kind(net.hub, "10.9.0.1/24")
+    hub.up(Remote(mover.keys.public, allowed=("10.9.0.2/32",)))
     mover.up(Remote(hub.keys.public, at(towards)))
     mover.reach(hub.inner)
     wait_until(lambda: _both_know_sacip(mover, hub), "HELLO was not exchanged")
     return mover, hub
+
+
+class StrictTunnel(LabTunnel):
+    """Our tunnel from a file, for what the command line has no option: `Nat = strict`."""
+
+    def up(self, *remotes: Remote) -> None:
+        lines = ["[Interface]", f"PrivateKey = {self.keys.private}"]
+        lines += [f"Address = {self.address}", f"ListenPort = {self.listen_port}"]
+        for remote in remotes:
+            lines += ["[Peer]", f"PublicKey = {remote.public}", "Nat = strict"]
+            lines.append(f"AllowedIPs = {', '.join(remote.allowed)}")
+        path = self.secret_file("file", "\n".join(lines))
+        path = path.rename(path.with_name(f"{self.name}.conf"))
+        self._daemon = self.host.start([*PROGRAM, "up", str(path), "--foreground"])
+        self._wait_until_up(self._daemon)
+        self._monitor = self.host.start([*PROGRAM, "monitor", self.name, "--json"])
 
 
 def seen_at(hub: LabTunnel, mover: LabTunnel) -> str:

@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from behind_nat import HUB, MOVER, WAN, internet, is_seen_at, seen_at, tunnels
+from behind_nat import HUB, MOVER, WAN, StrictTunnel, internet, is_seen_at, seen_at, tunnels
+from capture import UDP, Capture
 from ethernet import at, wait_until
 
 from sacip_tun.lab.connection import Connection, survived
@@ -115,3 +116,81 @@ def test_from_a_nat_to_a_public_address_and_back(network, direction) -> None:
     assert_prompt(connection)
     wait_until(is_seen_at(hub, mover, WAN["nat1"], 61000), "no way back")
     wait_until(lambda: mover.peer(hub.keys.public)["nat"] is True, "the NAT was not seen again")
+
+
+def test_strict_refuses_a_rebinding_and_says_so(network) -> None:
+    net = internet(network)
+    mover, hub = tunnels(net, kind=StrictTunnel)
+    before = seen_at(hub, mover)
+    net.nat1.rebind(63000)
+    mover.host.run(["ping", "-c", "3", "-i", "0.3", "-W", "1", hub.inner], check=False)
+    (refused, *_) = hub.events("move-refused")
+    assert refused["observed"].startswith(f"{WAN['nat1']}:63")
+    assert "strict" in refused["why"]
+    assert seen_at(hub, mover) == before
+
+
+def test_strict_refuses_a_change_that_claims_what_is_not_seen(network) -> None:
+    net = internet(network)
+    mover, hub = tunnels(net, kind=StrictTunnel)
+    before = seen_at(hub, mover)
+    net.mover.ip("addr add 192.168.1.23/24 dev eth0")
+    net.mover.ip(f"addr del {MOVER}/24 dev eth0")
+    wait_until(lambda: mover.events("hunting"), "the mover got an answer")
+    claims = [event for event in hub.events("move-refused") if event["claimed"]]
+    assert claims[0]["claimed"] == at("192.168.1.23")
+    assert claims[0]["observed"].startswith(WAN["nat1"])
+    assert seen_at(hub, mover) == before
+
+
+def test_a_victim_gets_at_most_three_times_what_its_address_sent(network) -> None:
+    """The mover lies about its source, and moves there, while the hub sends 20 Mbit/s."""
+    net = internet(network)
+    victim = network.host("victim")
+    victim.plug(net.wan, "eth0", "203.0.113.66/24")
+    mover, hub = tunnels(net)
+    options = ("--direction", "download", "--seconds", "4", "--rate", "20")
+    connection = Connection(net.mover, net.hub, hub.inner, *options)
+    connection.wait_until_established()
+    time.sleep(1.0)
+    at_hub, at_victim = Capture(net.hub), Capture(victim)
+    net.nat1.pretend("203.0.113.66")
+    for last in range(40, 46):
+        net.mover.ip(f"addr add 192.168.1.{last}/24 dev eth0")
+        net.mover.ip(
+            f"addr del 192.168.1.{MOVER.rpartition('.')[2] if last == 40 else last - 1}/24 dev eth0"
+        )
+        time.sleep(0.5)
+    time.sleep(1.5)
+    came = [p for p in at_hub.stop() if p.source == "203.0.113.66" and p.protocol == UDP]
+    went = [p for p in at_victim.stop() if p.source == HUB and p.protocol == UDP]
+    received, sent = (sum(len(packet.payload) for packet in side) for side in (came, went))
+    assert came
+    assert went, "no trial was made"
+    # Credit of the first trial: what the peer sent from its own address in the last two seconds.
+    assert sent <= 3 * received + 64 * 1024, (sent, received)
+    verdicts = {event["verdict"] for event in hub.events("path-checked")}
+    assert "the new address never answered: back to the old" in verdicts
+    assert "the new address answered" not in verdicts
+    net.nat1.masquerade(61000)
+    net.nat1.forget()
+    mover.reach(hub.inner)
+    connection.finish()
+
+
+def test_a_nat_that_forgets_after_seconds_is_kept_open(network) -> None:
+    """12 s: below the first interval, so that it has to be found. No inner packet helps."""
+    net = internet(network)
+    net.nat1.forget_after(12)
+    mover, hub = tunnels(net)
+    assert mover.peer(hub.keys.public)["keepalive"] == 25
+
+    def found() -> bool:
+        return mover.peer(hub.keys.public)["keepalive"] < 12
+
+    wait_until(found, "the interval does not come down", patience=100)
+    time.sleep(15)
+    moves = len(hub.peer(mover.keys.public)["moves"])
+    time.sleep(20)
+    hub.host.run(["ping", "-c", "1", "-W", "2", mover.inner])
+    assert len(hub.peer(mover.keys.public)["moves"]) == moves
