@@ -32,6 +32,7 @@ INNER = (
     "address-added",
     "address-deleted",
     "unresolved",
+    "routing-loop",
     "send-refused",
     "resumed",
     "fault",

@@ -234,7 +234,7 @@ def pair(
     b_sacip: bool = True,
     psk: bytes = bytes(32),
     strict: bool = False,
-    keepalive: int = 0,
+    keepalive: int | None = 0,
     standby: str | None = None,
 ) -> tuple[World, Host, Host]:
     """A world with a laptop that knows its hub, and a hub that waits for the laptop."""

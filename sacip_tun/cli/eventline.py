@@ -21,6 +21,7 @@ BAD = {
     "hunting",
     "lost",
     "move-refused",
+    "routing-loop",
     "send-refused",
     "unresolved",
 }

@@ -48,6 +48,7 @@ def _interface(document: Document, palette: Palette) -> Iterator[str]:
         "addresses": _list(document["addresses"]),
         "mtu": printable(document["mtu"]),
         "offload": _offload(document["offload"]),
+        "problem": _problem(document.get("problem"), palette),
         "dropped": _list([f"{count} {reason}" for reason, count in document["drops"].items()]),
     }
     yield from _fields(fields, palette)
@@ -66,6 +67,7 @@ def _peer(peer: Document, palette: Palette, *, now: float) -> Iterator[str]:
         "holding": _holding(peer["held"], palette),
         "moves": _moved(peer["counters"]),
         "refused moves": _refused(peer["counters"], palette),
+        "behind a NAT": _nat(peer),
     }
     yield from _fields(fields, palette)
     yield from _pair("local", peer["local"], peer["local_move"], palette)
@@ -91,6 +93,10 @@ def _list(texts: Sequence[object]) -> str:
 
 def _offload(offload: dict[str, bool]) -> str:
     return _list([name.replace("_", " ") for name, on in offload.items() if on]) or "none"
+
+
+def _problem(text: str | None, palette: Palette) -> str:
+    return palette.bad(printable(text)) if text else ""
 
 
 def _state(peer: Document, palette: Palette) -> str:
@@ -120,7 +126,16 @@ def _transfer(peer: Document, palette: Palette) -> str:
     return f"{received} received, {sent} sent"
 
 
-def _keepalive(seconds: int) -> str:
+def _nat(peer: Document) -> str:
+    """Say where the peer sees us, and how often we speak so that it can go on doing so."""
+    if not peer.get("nat"):
+        return ""
+    seconds = peer.get("keepalive")
+    kept = f", kept open every {round(seconds)} seconds" if seconds else ""
+    return f"seen as {printable(peer.get('observed') or '(not known)')}{kept}"
+
+
+def _keepalive(seconds: int | None) -> str:
     return f"every {seconds} seconds" if seconds else ""
 
 

@@ -25,6 +25,10 @@ NO_FULL_TUNNEL = (
     "full-tunnel routing comes in a later version; other traffic of this host does NOT go through "
     "the tunnel"
 )
+LOOP = (
+    "what is sent there would go into the tunnel itself; write the peer's outer address, or take "
+    "that network out of AllowedIPs"
+)
 
 
 def parse(text: str, name: str, source: str = "") -> Config:
@@ -57,7 +61,8 @@ def assemble(entries: Iterable[Entry], name: str, source: str = "") -> Config:
         for draft in (interface, *peers)
         for where, text in (*draft.warnings, *_later(draft))
     ]
-    warnings += [placed(text, where, source) for where, text in _inner_warnings(interface, peers)]
+    told = (*_inner_warnings(interface, peers), *_endpoint_warnings(peers))
+    warnings += [placed(text, where, source) for where, text in told]
     return Config(
         InterfaceConfig(name, **_interface_fields(interface)),
         tuple(PeerConfig(**{"sacip": sacip, **_peer_fields(peer)}) for peer in peers),
@@ -202,3 +207,19 @@ def _inner_warnings(interface: _Draft, peers: Sequence[_Draft]) -> Iterator[tupl
                 yield where, f"{network} belonged to an earlier peer and now belongs to this one"
             if routed and not network.prefixlen:
                 yield where, f"{network}: {NO_FULL_TUNNEL}"
+
+
+def _endpoint_warnings(peers: Sequence[_Draft]) -> Iterator[tuple[int | str, str]]:
+    """Point at endpoints that lead back here: into the tunnel itself, or to this host."""
+    networks = [network for peer in peers for network, _ in peer.fields.get("allowed_ips", ())]
+    for peer in peers:
+        endpoint = peer.fields.get("endpoint")
+        host = values.host_of(endpoint.host) if endpoint else None
+        if host is None:
+            continue
+        where = peer.places["endpoint"]
+        if host.is_loopback:
+            yield where, f"Endpoint {host} reaches nothing but a tunnel on this same host"
+        for network in networks:
+            if network.prefixlen and host in network:
+                yield where, f"Endpoint {host} is inside AllowedIPs {network}: {LOOP}"

@@ -46,8 +46,8 @@ class PeerConfig:
     preshared_key: bytes | None = field(default=None, repr=False)
     allowed_ips: tuple[Network, ...] = ()
     endpoint: EndpointName | None = None
-    persistent_keepalive: int = 0
-    """Seconds; 0 is off."""
+    persistent_keepalive: int | None = None
+    """Seconds; 0 is off; None leaves it to what a NAT on the way needs."""
     nat: Nat = Nat.ALLOW
     sacip: bool = True
     """The peer's own `Sacip`, or the interface's where the peer has none."""

@@ -216,12 +216,28 @@ def endpoint(text: str) -> EndpointName:
     if not colon or not host or not digits or not 0 < int(number) < 65536:
         raise ConfigError(f"{text!r} has no port from 1 to 65535", "write it as host.example:51820")
     if host.startswith("[") and host.endswith("]"):
-        return EndpointName(_ipv6(host[1:-1]), int(number))
+        return EndpointName(_somebodys(_ipv6(host[1:-1])), int(number))
     if ":" in host:
         raise ConfigError(
             f"{text!r} is ambiguous", f"an IPv6 address needs brackets: [{host}]:{number}"
         )
-    return EndpointName(_host(host), int(number))
+    return EndpointName(_somebodys(_host(host)), int(number))
+
+
+def _somebodys(text: str) -> str:
+    """Return a name or an address as it is, unless no single host can have it."""
+    host = host_of(text)
+    if host is not None and (host.is_unspecified or host.is_multicast):
+        raise ConfigError(f"{text} is no host's address", "write the peer's own address or name")
+    return text
+
+
+def host_of(text: str) -> Host | None:
+    """Return the address that `text` is, without its zone; None where it is a name."""
+    try:
+        return ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def _ipv6(text: str) -> str:

@@ -34,6 +34,8 @@ class Pump:
 
     `settle` is called after each wake-up, and drains what the protocol has to say. `gone` is called
     once when the TUN was deleted by somebody else. `sender` is what all datagrams leave by.
+    `is_own` tells of an inner packet, its destination and the time whether it is an outer one of
+    ours.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Pump:
         self.settle: Callable[[], None] = lambda: None
         self.gone: Callable[[], None] = lambda: None
         self.sender = Sender(self._sockets, tunnel.drops)
+        self.is_own: Callable[[memoryview, bytes, float], bool] = lambda _packet, _to, _now: False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Watch the TUN and the sockets."""
@@ -106,6 +109,8 @@ class Pump:
             self._tunnel.drops[Drop.NO_PEER] += 1
         elif not peer.reachable:
             self._tunnel.drops[Drop.NO_ENDPOINT] += 1
+        elif self.is_own(superpacket[VNET_HEADER:], destination, now):
+            self._tunnel.drops[Drop.ROUTING_LOOP] += 1
         else:
             self._send_in_turn(peer, superpacket, now)
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
 from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.resolver import Resolver, literal
@@ -43,6 +44,7 @@ from sacip_tun.protocol.events import (
     Side,
 )
 from sacip_tun.protocol.frames import Code, code_name
+from sacip_tun.protocol.hygiene import Fault
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity, to_base64
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
@@ -81,6 +83,7 @@ class Service:
         self._tun: Tun
         self._sockets: list[UdpSocket]
         self._pump: Pump
+        self._guard: LoopGuard
         self._watcher: Watcher
 
     @contextlib.asynccontextmanager
@@ -130,9 +133,15 @@ class Service:
             if event is None:
                 break
             self._handle(event, moment)
+        self._report_loop()
         deadline = tunnel.next_timer()
         if deadline is not None:
             self._wakeup.no_later_than(deadline)
+
+    def _report_loop(self) -> None:
+        if self._guard.untold:
+            self._guard.untold = False
+            self.journal.note("routing-loop", why=self._guard.problem)
 
     def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug must neither stop the tunnel nor print a traceback; it is a record, and counted."""
@@ -199,6 +208,8 @@ class Service:
         self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.gone = self.stop
         self._pump.sender.tell = self._send_refused
+        self._guard = LoopGuard(self.tunnel, self.listen_port, self.config.interface.name)
+        self._pump.is_own = self._guard.is_own
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
@@ -223,11 +234,19 @@ class Service:
     @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        return [
+        unresolved = [
             f"{resolver.text} does not resolve yet: trying on, see 'sacip-tun monitor'"
             for resolver in self._resolvers.values()
             if not resolver.resolved
         ]
+        return [*unresolved, *self._own_endpoints()]
+
+    def _own_endpoints(self) -> Iterator[str]:
+        """Say where the user sends a peer's packets to this very host."""
+        for resolver in self._resolvers.values():
+            endpoint = literal(resolver.text)
+            if endpoint is not None and self.tunnel.fault_of(endpoint) is Fault.OURS:
+                yield f"{endpoint} is an address of this host: no other host is reached there"
 
     def _resolver(self, peer: Peer, text: str) -> Resolver:
         def found(endpoints: list[Endpoint]) -> None:
@@ -290,11 +309,22 @@ class Service:
     def _found(self, peer: Peer, endpoints: list[Endpoint]) -> None:
         """A name was resolved: begin where nothing is known yet, else keep it as a candidate."""
         usable = [endpoint for endpoint in endpoints if endpoint.host.version in self._versions]
+        if literal(self._resolvers[peer.key].text) is None:
+            usable = self._elsewhere(peer, usable)
         if not usable:
             return
         peer.resolved(tuple(usable), now=clock.now())
         self._watcher.forget(peer.key)
         self.settle()
+
+    def _elsewhere(self, peer: Peer, endpoints: list[Endpoint]) -> list[Endpoint]:
+        """Leave out where a name does not lead to the peer: its addresses are not the user's."""
+        faults = {endpoint: self.tunnel.fault_of(endpoint) for endpoint in endpoints}
+        for endpoint, fault in faults.items():
+            if fault is not None:
+                why = f"{endpoint.host} is no endpoint: {fault.value}"
+                self.journal.note("unresolved", peer=to_base64(peer.key), why=why)
+        return [endpoint for endpoint, fault in faults.items() if fault is None]
 
     def _ring(self) -> None:
         try:
@@ -314,7 +344,7 @@ class Service:
     # Commands
 
     async def _status(self, _request: Answer) -> Answer:
-        return status.document(
+        document = status.document(
             self.config,
             self.tunnel,
             self.journal,
@@ -330,6 +360,7 @@ class Service:
                 "udp_refusals": sum(socket.refusals for socket in self._sockets),
             },
         )
+        return {**document, "problem": self._guard.problem}
 
     async def _move(self, request: Answer) -> Answer:
         if self._moving.locked():

@@ -50,6 +50,8 @@ def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journ
         "rx_bytes": peer.rx_bytes,
         "tx_bytes": peer.tx_bytes,
         "persistent_keepalive": peer.settings.keepalive,
+        "keepalive": peer.settings.keepalive or peer.exchange.nat_keepalive.interval,
+        "nat": peer.path.behind_nat,
         "local": _pair(peer.path.local),
         "remote": _pair(peer.path.remote),
         "observed": None if peer.path.observed is None else str(peer.path.observed),

@@ -11,6 +11,7 @@ from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import Event
 from sacip_tun.protocol.frames import Frame
+from sacip_tun.protocol.hygiene import Hygiene
 from sacip_tun.protocol.keys import StaticIdentity
 from sacip_tun.protocol.session import Session
 from sacip_tun.protocol.timers import TimerTable
@@ -55,6 +56,7 @@ class Context:
     entropy: Callable[[int], bytes]
     unix_ns: Callable[[], int]
     association: int
+    hygiene: Hygiene
     relay: Relaying = field(init=False)
     timers: TimerTable[bytes] = field(default_factory=TimerTable)
     outbox: list[Datagram] = field(default_factory=list)

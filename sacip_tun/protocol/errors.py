@@ -30,6 +30,7 @@ class Drop(Enum):
     EXPIRED_SESSION = "session past its limit"
     BAD_INNER = "inner packet malformed"
     FORBIDDEN_SOURCE = "inner source not allowed for this peer"
+    ROUTING_LOOP = "our own outer packet, routed into the tunnel"
     NO_PEER = "no peer for this destination"
     NO_ENDPOINT = "peer has no known endpoint"
     HOLD_OVERFLOW = "held for a path, queue full"

@@ -15,8 +15,9 @@ from sacip_tun.protocol.events import SpeaksSacip
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.liveness import Liveness
 from sacip_tun.protocol.local_move import LocalMove
+from sacip_tun.protocol.nat_keepalive import NatKeepalive
 from sacip_tun.protocol.received import Received
-from sacip_tun.protocol.remote_move import RemoteMove, is_possible
+from sacip_tun.protocol.remote_move import RemoteMove
 from sacip_tun.protocol.sacip import Mover
 from sacip_tun.protocol.timers import Timer
 
@@ -93,10 +94,11 @@ class Arrival:
 class Exchange:
     """Frames in, answers out; the two state machines decide."""
 
-    def __init__(self, link: Voice, *, strict: bool) -> None:
+    def __init__(self, link: Voice, *, strict: bool, automatic_keepalive: bool) -> None:
         self._link = link
         self.local_move = LocalMove(link)
         self.remote_move = RemoteMove(link, strict=strict)
+        self.nat_keepalive = NatKeepalive(link, automatic=automatic_keepalive)
         self.candidates: tuple[Endpoint, ...] = ()
         self._association: int | None = None
         self._learned_in = 0.0
@@ -131,6 +133,9 @@ class Exchange:
         if self.local_move.hunting and arrival.source not in self._link.destinations:
             self.heard_of((arrival.source,))
             self.local_move.found(now=arrival.now)
+        active = self._link.path.local.active
+        if frame.observed and active is not None and active.host == arrival.local.host:
+            self.nat_keepalive.observed(now=arrival.now)
 
     def handle_timer(self, timer: Timer, *, now: float) -> None:
         """Do what an expired timer of the exchange is for."""
@@ -145,7 +150,7 @@ class Exchange:
 
     def heard_of(self, endpoints: Iterable[Endpoint | None]) -> None:
         """Take note of where the peer may be too, newest first."""
-        possible = [endpoint for endpoint in endpoints if endpoint and is_possible(endpoint)]
+        possible = [end for end in endpoints if end is not None and self._link.may_be_at(end)]
         known = dict.fromkeys((*possible, *self.candidates))
         self.candidates = tuple(known)[:MAX_KNOWN]
 
@@ -168,8 +173,9 @@ class Exchange:
             self._give_up_hello(now=now)
             return
         path = self._link.path
-        hello = Frame(Code.HELLO, candidates=self.local_move.candidates)
-        self._link.ask(hello, path.local.active, path.remote.active, now=now)
+        seen, others = path.remote.active, self.local_move.candidates
+        hello = Frame(Code.HELLO, observed=seen, candidates=others)
+        self._link.ask(hello, path.local.active, seen, now=now)
         if self._hellos < len(HELLO_PAUSES):
             self._link.arm(Timer.HELLO, now + HELLO_PAUSES[self._hellos])
         self._hellos += 1
@@ -244,8 +250,11 @@ class Exchange:
             self._link.carries(frame.received, before=arrival.asked, now=now)
 
     def _path_challenge(self, frame: Frame, arrival: Arrival) -> None:
+        place = self.remote_move.place_to_answer(frame, arrival.source)
+        if place is None:
+            raise RemoteError(Drop.STRANGE_ENDPOINT)
         self.remote_move.observed_at(frame, arrival.source)
-        self._answer(Code.PATH_RESPONSE, frame, arrival)
+        self._answer(Code.PATH_RESPONSE, frame, replace(arrival, source=place))
         active = self._link.path.local.active
         astray = active is not None and active.host != arrival.local.host
         if astray and not self.local_move.moving:
@@ -258,6 +267,8 @@ class Exchange:
         self.remote_move.answered(frame)
         if self._link.liveness.answered(frame.token, now=now):
             self._link.carries(frame.received, before=arrival.asked, now=now)
+        if self.nat_keepalive.answered(frame, now=now):
+            self.local_move.rebound(now=now)
 
     def _relay(self, frame: Frame, arrival: Arrival) -> None:
         self._link.relay(frame, arrival.source, now=arrival.now)

@@ -13,6 +13,7 @@ from sacip_tun.protocol.messages import Initiation
 from sacip_tun.protocol.path import Path
 from sacip_tun.protocol.tai64n import timestamp
 from sacip_tun.protocol.timers import Timer
+from sacip_tun.protocol.whereabouts import Whereabouts
 
 
 class Applicant(Protocol):
@@ -20,6 +21,7 @@ class Applicant(Protocol):
 
     path: Path
     cookies: CookieJar
+    where: Whereabouts
 
     @property
     def key(self) -> bytes:
@@ -55,7 +57,10 @@ class Applicant(Protocol):
 
 
 class Initiator:
-    """The handshakes of one peer that are ours; `marked` ones say that we speak SACIP."""
+    """The handshakes of one peer that are ours; `marked` ones say that we speak SACIP.
+
+    `attempted` is when the last initiation went out.
+    """
 
     def __init__(self, peer: Applicant, context: Context, *, marked: bool) -> None:
         self.handshake = Handshake()
@@ -65,7 +70,8 @@ class Initiator:
         self._timestamp: bytes | None = None
         self._attempts = 0
         self._rotation = 0
-        self._attempted: float | None = None
+        self._urgent = False
+        self.attempted: float | None = None
 
     @property
     def under_way(self) -> bool:
@@ -79,10 +85,11 @@ class Initiator:
 
     def start(self, *, now: float, urgent: bool = False) -> None:
         """Send an initiation unless one is under way or 5 s have not passed since the last."""
-        recent = self._attempted is not None and now - self._attempted < limits.REKEY_TIMEOUT
+        recent = self.attempted is not None and now - self.attempted < limits.REKEY_TIMEOUT
         if not urgent and (recent or self.under_way):
             return
         self._attempts = self._rotation = 0
+        self._urgent = urgent
         self._initiate(now=now)
 
     def end(self) -> None:
@@ -110,7 +117,7 @@ class Initiator:
 
     def _initiate(self, *, now: float) -> None:
         peer = self._peer
-        self._attempted = now
+        self.attempted = now
         patience = limits.REKEY_TIMEOUT + self._context.jitter(limits.REKEY_JITTER)
         peer.arm(Timer.RETRY_HANDSHAKE, now + patience)
         if not peer.destinations or peer.detached:
@@ -119,15 +126,18 @@ class Initiator:
         # authenticated answer moves the path.
         remote = peer.destinations[self._rotation % len(peer.destinations)]
         self._rotation += 1
-        matched = remote == peer.path.remote.active and peer.path.matched
-        local = peer.path.local.active if matched else None
         try:
             initiation = self._initiation()
         except LocalError:
             self._context.drops[Drop.UNUSABLE_KEY] += 1  # a point of low order: nobody has it
             return
         data = peer.cookies.seal(initiation.encode(), now=now)
-        peer.send_handshake(data, local, remote, now=now)
+        # After a move the same one goes to where the user said too, which may be the only place
+        # from which the peer can be seen now: whichever is answered first is right.
+        places = (remote, *peer.where.configured) if self._urgent else (remote,)
+        for place in dict.fromkeys(places):
+            used = place == peer.path.remote.active and peer.path.matched
+            peer.send_handshake(data, peer.path.local.active if used else None, place, now=now)
 
     def _initiation(self) -> Initiation:
         context = self._context

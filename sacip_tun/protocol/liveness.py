@@ -19,10 +19,12 @@ from sacip_tun.protocol.limits import REKEY_ATTEMPT_TIME
 from sacip_tun.protocol.sacip import Link
 from sacip_tun.protocol.timers import Timer
 
-# From the first unanswered packet to the first challenge: max(3 RTT, 200 ms). A quiet receiver of a
-# one-way stream thus costs five challenges a second.
+# From the first unanswered packet to the first challenge: max(3 RTT, 200 ms).
 FIRST_DOUBT = 0.2
 DOUBT_ROUND_TRIPS = 3.0
+# Between two challenges that are answered while nothing else comes, in seconds: who only receives,
+# as in a one-way stream, is asked no more often.
+ONE_WAY_PAUSE = 1.0
 # Pauses between challenges: max(2 RTT, 30 ms), doubled, while the path may still be alive.
 FIRST_PAUSE = 0.030
 PAUSE_ROUND_TRIPS = 2.0
@@ -69,6 +71,7 @@ class Liveness:
         self.silent = False
         self._unanswered = 0
         self._since = 0.0
+        self._answered_at = float("-inf")
         self._asked: dict[int, Asked] = {}
 
     @property
@@ -81,7 +84,7 @@ class Liveness:
         if self._link.speaks_sacip and not self._unanswered:
             self._since = now
             pause = self._link.path.round_trips(DOUBT_ROUND_TRIPS, FIRST_DOUBT)
-            self._link.arm(Timer.LIVENESS, now + pause)
+            self._link.arm(Timer.LIVENESS, max(now + pause, self._answered_at + ONE_WAY_PAUSE))
 
     def heard(self) -> None:
         """Something authenticated came over the path in use."""
@@ -129,6 +132,7 @@ class Liveness:
         if asked is None:
             return False
         doubted = self.doubting
+        self._answered_at = now
         if not asked.in_use and doubted:
             self._link.take_path(asked.local, asked.remote, now=now)
         if asked.in_use or doubted:
@@ -140,7 +144,8 @@ class Liveness:
     ) -> None:
         while len(self._asked) >= MAX_TOKENS:
             del self._asked[next(iter(self._asked))]
-        question = Frame(Code.PATH_CHALLENGE, received=self._link.received())
+        told = self._link.received()
+        question = Frame(Code.PATH_CHALLENGE, new=local, received=told)
         token = self._link.ask(question, local, remote, now=now)
         if token:
             self._asked[token] = Asked(local, remote, in_use)

@@ -112,6 +112,19 @@ class LocalMove:
         others = dict.fromkeys((*self._candidates, *hosts))
         return tuple(Endpoint(host, active.port) for host in others if host != active.host)
 
+    @property
+    def network(self) -> tuple[Host, Host | None] | None:
+        """The address in use and the gateway behind which it is, None where there is none."""
+        active = self._link.path.local.active
+        source = self.choice.of(active)
+        return None if active is None else (active.host, source.gateway if source else None)
+
+    def rebound(self, *, now: float) -> None:
+        """Tell the peer that a NAT moved us: our address is the same, its packets are lost."""
+        active = self._link.path.local.active
+        if active is not None and self.state not in {*ACTIVE_STATES, LocalState.DETACHED}:
+            self._switch(active, Reason.NAT_REBOUND, now=now)
+
     def reconsider(self, *, now: float) -> None:
         """Announce the standby that was there before the peer, or its addresses, were known."""
         self.choice.sources = self._leading_to_the_peer()
@@ -466,6 +479,8 @@ class LocalMove:
             self._link.send_keepalive(now=now)
             self._words = 0
             self._link.arm(Timer.LAST_WORD, now + LAST_WORDS[0])
+            if self._link.strayed:
+                self._link.start_handshake(now=now, urgent=True)  # it answers nothing else
         self._enter(LocalTrigger.PLAIN_PEER)
         self._finish(now=now)
 

@@ -45,6 +45,12 @@ class Path:
         """Return our address in use, that of `default` where the kernel chooses."""
         return (self.local.active or default).host
 
+    @property
+    def behind_nat(self) -> bool | None:
+        """Whether the peer sees us elsewhere than we are, or another port; None: not known yet."""
+        mine, seen = self.local.active, self.observed
+        return None if mine is None or seen is None else mine.same_place != seen.same_place
+
     def sampled(self, seconds: float) -> None:
         """Take a measured round trip into the smoothed time."""
         seconds = min(max(seconds, 0.0), SLOWEST_RTT)
@@ -58,6 +64,11 @@ class Path:
         """Start a byte budget: the active remote address is not proven."""
         self._budget = min(credit, MAX_CREDIT)
         self.exhausted = False
+
+    @property
+    def limited(self) -> bool:
+        """Whether the active remote address is not proven."""
+        return self._budget is not None
 
     def lift_limit(self) -> None:
         """End the byte budget: the address is proven, or given up."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from sacip_tun.protocol import limits
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.context import Context, Datagram
 from sacip_tun.protocol.cookie import CookieJar
 from sacip_tun.protocol.delivery import Delivery
@@ -41,8 +41,10 @@ LATER = 0.2
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """What the user says about a peer. Keys are 32 bytes; `keepalive` is in seconds, 0 is off.
+    """What the user says about a peer. Keys are 32 bytes.
 
+    `keepalive` is in seconds, 0 is off, and None leaves it to us: as often as a NAT between us and
+    a SACIP peer needs it.
     `named` says that the endpoint is a name, which somebody resolves and tells to `resolved`.
     `relay` permits this peer to hand notices to others for us, and us to do so for it.
     """
@@ -51,7 +53,7 @@ class PeerSettings:
     preshared_key: bytes = field(default=NO_PRESHARED_KEY, repr=False)
     endpoint: Endpoint | None = None
     named: bool = False
-    keepalive: int = 0
+    keepalive: int | None = None
     sacip: bool = True
     strict_nat: bool = False
     relay: bool = False
@@ -75,7 +77,11 @@ class Peer:
         self.path = Path(settings.endpoint)
         self.cookies = CookieJar(settings.public_key)
         self.keypairs = Keypairs()
-        self.exchange = Exchange(self, strict=settings.strict_nat)
+        self.exchange = Exchange(
+            self,
+            strict=settings.strict_nat,
+            automatic_keepalive=settings.keepalive is None,
+        )
         self.where = Whereabouts(self.path, self.exchange, settings.endpoint)
         self.liveness = Liveness(self)
         self.delivery = Delivery(self)
@@ -132,6 +138,17 @@ class Peer:
         """Whether the path in use seems dead: challenges or a handshake go unanswered."""
         knocking = self.initiator.unanswered and self.keypairs.current is not None
         return self.liveness.doubting or knocking
+
+    @property
+    def own_network(self) -> tuple[Host, Host | None] | None:
+        """Our address in use and the gateway behind which it is, None where there is none."""
+        return self.exchange.local_move.network
+
+    @property
+    def strayed(self) -> bool:
+        """Whether the peer is addressed elsewhere than the user said."""
+        places = self.where.configured
+        return bool(places) and self.path.remote.active not in places
 
     @property
     def reachable(self) -> bool:
@@ -313,11 +330,11 @@ class Peer:
         if self._unanswered_since is None:
             self._unanswered_since = now
             self.liveness.data_sent(now=now)
-        self.disarm(Timer.PASSIVE_KEEPALIVE)
         self._authenticated_sent(length, now=now)
 
     def data_received(self, *, now: float) -> None:
         """Inner packets came in: if nothing goes back, say that we live."""
+        self.exchange.nat_keepalive.received(now=now)
         if not self.is_set(Timer.PASSIVE_KEEPALIVE):
             self.arm(Timer.PASSIVE_KEEPALIVE, now + limits.KEEPALIVE_TIMEOUT)
         else:
@@ -327,18 +344,26 @@ class Peer:
         """Anything authenticated came in, `length` bytes of UDP payload."""
         self.rx_bytes += length
         self._heard_at = now
-        self._recent.append((now, length))
+        if not self.path.limited:  # what comes during a trial counts three times there already
+            self._recent.append((now, length))
         self._unanswered_since = None
         self.disarm(Timer.NEW_HANDSHAKE)
         self._rearm_persistent(now=now)
 
     def recent_bytes(self, *, now: float) -> int:
-        """Return how many authenticated bytes the peer sent in the last two seconds."""
-        return sum(length for when, length in self._recent if now - when <= RECENT)
+        """Return how many authenticated bytes the peer sent in the last two seconds.
+
+        They are credit for one trial: no byte counts again for the next one.
+        """
+        credit = sum(length for when, length in self._recent if now - when <= RECENT)
+        self._recent.clear()
+        return credit
 
     def _authenticated_sent(self, length: int, *, now: float) -> None:
+        self.disarm(Timer.PASSIVE_KEEPALIVE)
         self.tx_bytes += length
         self._rearm_persistent(now=now)
+        self.exchange.nat_keepalive.sent(now=now)
 
     def _rearm_persistent(self, *, now: float) -> None:
         if self.settings.keepalive:
@@ -346,6 +371,13 @@ class Peer:
 
     def _keep_fresh(self, session: Session, *, now: float) -> None:
         if session.wants_rekey_on_send(now=now):
+            self.start_handshake(now=now)
+
+    def _outlive_silence(self, *, now: float) -> None:
+        """Renew a session that would end before the NAT needs the next challenge."""
+        session, interval = self.keypairs.current, self.exchange.nat_keepalive.interval
+        ends = session.created + limits.REKEY_AFTER_TIME_RECEIVING if session else now
+        if session is not None and interval and now + interval > ends:
             self.start_handshake(now=now)
 
     def keep_fresh_on_receive(self, session: Session, *, now: float) -> None:
@@ -381,11 +413,22 @@ class Peer:
             self.contacted(local, remote, now=now)
             return
         self.exchange.local_move.contacted_at(local)
-        if remote != self.path.remote.active:
+        if not self.may_be_at(remote):
+            self._context.drops[Drop.STRANGE_ENDPOINT] += 1
+        elif remote != self.path.remote.active:
             self.exchange.remote_move.stranger(local, remote, now=now)
+
+    def may_be_at(self, remote: Endpoint) -> bool:
+        """Whether to send to this address: the user said so, or nothing speaks against it."""
+        if any(remote.host == place.host for place in self.where.configured):
+            return True
+        return self._context.hygiene.fault(remote) is None
 
     def contacted(self, local: Endpoint, remote: Endpoint, *, now: float) -> None:
         """Follow an authenticated contact without more ado: WireGuard's own roaming (paper 2.1)."""
+        if not self.may_be_at(remote):
+            self._context.drops[Drop.STRANGE_ENDPOINT] += 1
+            return
         self.exchange.local_move.contacted_at(local)
         known = self.path.remote.active
         trusted = known is None or remote in {known, *self.where.configured}
@@ -432,6 +475,8 @@ class Peer:
         self.initiator.end()
         self._last_minute = False
         self.last_handshake = now
+        if session.initiator and self.initiator.attempted is not None:
+            self.path.sampled(now - self.initiator.attempted)
         remote = self.path.remote.active
         self.emit(HandshakeCompleted(self.key, session.initiator, remote))
         if session.initiator and not (self.delivery.hold and self.can_send(now=now)):
@@ -473,7 +518,6 @@ class Peer:
         elif self.path.remote.active is not None:
             local = self.path.local.active if self.path.matched else None
             self._send_sealed(b"", session, local, self.path.remote.active, now)
-            self.disarm(Timer.PASSIVE_KEEPALIVE)
 
     def ask(
         self, frame: Frame, local: Endpoint | None, remote: Endpoint | None, *, now: float
@@ -535,7 +579,7 @@ class Peer:
     def handle_timer(self, timer: Timer, *, now: float) -> None:
         """Do what an expired timer is for."""
         if timer is Timer.PERSISTENT_KEEPALIVE:
-            self.arm(timer, now + self.settings.keepalive)
+            self._rearm_persistent(now=now)
             self.send_keepalive(now=now)
         elif timer is Timer.ERASE_KEYS:
             self.erase()
@@ -549,6 +593,9 @@ class Peer:
             self._ask_for_life(now=now)
         elif timer in {Timer.RELEASE, Timer.RING}:
             self.delivery.handle_timer(timer, now=now)
+        elif timer in {Timer.NAT_KEEPALIVE, Timer.STREAM_BREAK}:
+            self.exchange.nat_keepalive.handle_timer(timer, now=now)
+            self._outlive_silence(now=now)
         else:
             self.exchange.handle_timer(timer, now=now)
 

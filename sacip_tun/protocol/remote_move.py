@@ -17,6 +17,7 @@ from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop, RemoteError
 from sacip_tun.protocol.events import Kind, Moved, MoveRefused, PathChecked, Prepared, Side
 from sacip_tun.protocol.frames import Code, Frame, Reason
+from sacip_tun.protocol.hygiene import is_anybodys
 from sacip_tun.protocol.path import MIN_VALIDATION_TIME
 from sacip_tun.protocol.sacip import (
     REMOTE_TRANSITIONS,
@@ -76,7 +77,7 @@ class RemoteMove:
 
     def announced(self, frame: Frame, *, now: float) -> None:
         """Take PREPARE, which is then to be acknowledged. Raises RemoteError where it is not."""
-        if frame.new is None or not is_possible(frame.new):
+        if frame.new is None or not is_anybodys(frame.new):
             raise RemoteError(Drop.STRANGE_ENDPOINT)
         if frame.number <= self.applied or frame.number < self._announced_number:
             raise RemoteError(Drop.STALE_MOVE)
@@ -89,12 +90,24 @@ class RemoteMove:
         self._announced, self._announced_number, self._announced_at = new, frame.number, now
         path = self._link.path
         old = path.remote.active
-        path.remote = path.remote.added(new)
+        if self._link.may_be_at(new):
+            path.remote = path.remote.added(new)
+        # Behind a NAT it may have an address that we have too: its challenge tells the real one.
         self._enter(RemoteTrigger.ANNOUNCED)
         self._end_trial()
         self._link.emit(
             Prepared(self._link.key, Side.REMOTE, frame.number, old, new, frame.reason, 0.0)
         )
+
+    def place_to_answer(self, frame: Frame, source: Endpoint) -> Endpoint | None:
+        """Return where the answer to a challenge goes: where it came from, but for strict peers.
+
+        Those say where they are. A challenge from elsewhere went through somebody's hands.
+        """
+        honest = frame.new is not None and frame.new.same_place == source.same_place
+        if not self._strict or honest or source in self._link.path.remote:
+            return source
+        return self._link.path.remote.active
 
     def observed_at(self, frame: Frame, source: Endpoint) -> None:
         """Correct the announced slot by where a challenge really came from: a NAT is there."""
@@ -279,9 +292,3 @@ class RemoteMove:
 
     def _enter(self, trigger: RemoteTrigger) -> None:
         self.state = following(REMOTE_TRANSITIONS, self.state, trigger)
-
-
-def is_possible(endpoint: Endpoint) -> bool:
-    """Tell whether an address can be the end of an outer path to somebody else."""
-    host = endpoint.host
-    return endpoint.port != 0 and not (host.is_multicast or host.is_unspecified or host.is_loopback)

@@ -79,6 +79,16 @@ class AllowedIPs(Generic[Owner]):
                 return owner
         return None
 
+    def holds(self, address: bytes) -> bool:
+        """Tell whether a network less than everything (a /0) holds `address`."""
+        family = self._families.get(len(address))
+        number = int.from_bytes(address, "big")
+        return family is not None and any(
+            number >> host_bits in table
+            for host_bits, table in family.tables
+            if host_bits < family.bits
+        )
+
     def networks_of(self, value: Owner) -> list[Network]:
         """Return the networks of `value`, in the order in which they were inserted."""
         return list(self._owned.get(value, ()))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol, TypeVar
 
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import Event
 from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Frame
@@ -134,6 +134,17 @@ class Link(Protocol):
     def engaged(self) -> bool:
         """Whether the peer matters now: it has a session, or a handshake is under way."""
 
+    @property
+    def own_network(self) -> tuple[Host, Host | None] | None:
+        """Our address in use and the gateway behind which it is, None where there is none."""
+
+    @property
+    def strayed(self) -> bool:
+        """Whether the peer is addressed elsewhere than the user said."""
+
+    def may_be_at(self, remote: Endpoint) -> bool:
+        """Whether to send to this address: the user said so, or nothing speaks against it."""
+
     def can_seal(self, *, now: float) -> bool:
         """Tell whether a session exists under which a frame can be sealed."""
 
@@ -146,7 +157,7 @@ class Link(Protocol):
         """Return which messages arrived in the current session and the one before it."""
 
     def recent_bytes(self, *, now: float) -> int:
-        """Return how many authenticated bytes the peer sent in the last two seconds."""
+        """Return how many authenticated bytes the peer sent in the last two seconds, once each."""
 
     def send_keepalive(self, *, now: float) -> None:
         """Send an empty message over the active path."""

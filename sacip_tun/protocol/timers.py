@@ -20,6 +20,8 @@ class Timer(Enum):
     NEW_HANDSHAKE = "data went out and nothing came back: the session may be dead"
     ERASE_KEYS = "nothing was agreed for long: forget every key"
     PERSISTENT_KEEPALIVE = "nothing passed for the configured interval: keep the NAT open"
+    NAT_KEEPALIVE = "nothing was sent for so long that a NAT may forget us: ask where we are seen"
+    STREAM_BREAK = "a stream from the peer broke off: ask whether its packets still find us"
     HELLO = "HELLO was not answered: say it again"
     NOTICE = "PREPARE or CHANGE was not answered: send the next copy, or hunt"
     LAST_WORD = "a plain peer hears our new address once more"

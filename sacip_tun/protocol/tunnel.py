@@ -21,6 +21,7 @@ from sacip_tun.protocol.exchange import Arrival
 from sacip_tun.protocol.facts import LocalFacts
 from sacip_tun.protocol.frames import FRAME_TYPE, Frame, code_name
 from sacip_tun.protocol.handshake import OpenedInitiation, open_initiation, respond
+from sacip_tun.protocol.hygiene import Fault, Hygiene
 from sacip_tun.protocol.keys import StaticIdentity
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.ratelimit import LoadMeter, RateLimit
@@ -50,12 +51,13 @@ class Tunnel:
     ) -> None:
         association = int.from_bytes(entropy(8), "big")
         self.peers: dict[bytes, Peer] = {}
-        self._context = Context(identity, entropy, unix_ns, association)
+        self._allowed_ips: AllowedIPs[Peer] = AllowedIPs()
+        hygiene = Hygiene(self._allowed_ips.holds)
+        self._context = Context(identity, entropy, unix_ns, association, hygiene)
         self._context.relay = Relay(self.peers, self._context)
         self._checker = CookieChecker(identity.public, entropy=entropy)
         self._limiter = RateLimit()
         self._load = LoadMeter()
-        self._allowed_ips: AllowedIPs[Peer] = AllowedIPs()
         self._initiation_times: dict[bytes, float] = {}
         self._handlers = {
             messages.INITIATION: self._initiation,
@@ -113,6 +115,10 @@ class Tunnel:
     def route(self, address: bytes) -> Peer | None:
         """Return the peer for an inner address of 4 or 16 bytes (cryptokey routing, paper 2)."""
         return self._allowed_ips.lookup(address)
+
+    def fault_of(self, endpoint: Endpoint) -> Fault | None:
+        """Return why an address should not be a peer's endpoint, None where nothing is wrong."""
+        return self._context.hygiene.fault(endpoint)
 
     # What comes in
 
@@ -198,6 +204,9 @@ class Tunnel:
     ) -> None:
         if not peer.settings.sacip:
             return
+        if not peer.may_be_at(remote):
+            self.drops[Drop.STRANGE_ENDPOINT] += 1
+            return
         try:
             frame = Frame.parse(data)
             received = FrameReceived(peer.key, code_name(frame.code), frame.number, local, remote)
@@ -261,7 +270,7 @@ class Tunnel:
             ephemeral=self._context.entropy(32),
         )
         peer.adopt(Session(keys, now=now), now=now)
-        if peer.path.remote.active is None:
+        if peer.path.remote.active is None and peer.may_be_at(remote):
             peer.path.remote = peer.path.remote.of(remote)
             peer.exchange.local_move.contacted_at(local)
         peer.send_handshake(peer.cookies.seal(response.encode(), now=now), local, remote, now=now)
@@ -300,6 +309,7 @@ class Tunnel:
 
     def addresses_changed(self, facts: LocalFacts, *, now: float) -> None:
         """Take a new state of this host's addresses."""
+        self._context.hygiene.present = facts.present
         for peer in self.peers.values():
             peer.exchange.local_move.candidates_changed(facts.candidates)
         for key, sources in facts.sources.items():

@@ -50,6 +50,14 @@ peer: {KEY_B}
   remote: → [0] (not known)"""
 
 
+def test_a_nat_is_shown_with_what_keeps_it_open():
+    nat = {"nat": True, "observed": "203.0.113.1:61000", "keepalive": 37.5}
+    document = status_document(peer_document(**nat, persistent_keepalive=None))
+    shown = report(document, PLAIN, now=NOW)
+    assert "  behind a NAT: seen as 203.0.113.1:61000, kept open every 38 seconds\n" in shown
+    assert "persistent" not in shown
+
+
 def golden_document():
     return status_document(
         MOVED_PEER,

@@ -96,8 +96,20 @@ def test_the_whole_grammar_is_read():
             persistent_keepalive=25,
             nat=Nat.STRICT,
         ),
-        PeerConfig(public_key=B, allowed_ips=(ip_network("10.9.0.3/32"),), sacip=False),
+        PeerConfig(
+            public_key=B,
+            allowed_ips=(ip_network("10.9.0.3/32"),),
+            persistent_keepalive=0,
+            sacip=False,
+        ),
     )
+
+
+def test_a_keepalive_that_nobody_set_is_not_one_that_is_off():
+    first, second = parse(EVERYTHING, "sacip0").peers
+    assert (first.persistent_keepalive, second.persistent_keepalive) == (25, 0)
+    (silent,) = parse(INTERFACE + PEER, "sacip0").peers
+    assert silent.persistent_keepalive is None
 
 
 def test_what_comes_later_is_said():

@@ -81,7 +81,7 @@ def test_keys_are_erased_after_540_seconds_of_nothing() -> None:
 
 
 def test_a_receiver_that_says_nothing_sends_one_passive_keepalive() -> None:
-    world, a, _ = connected()
+    world, a, _ = connected(a_sacip=False, b_sacip=False)
     world.run(30)
     before = len(world.sent)
     a.send("10.9.0.2")

@@ -1,0 +1,45 @@
+"""Which addresses can be the other end of an outer path, whoever names them.
+
+1. What is nobody's address can be no endpoint: port 0, unspecified, multicast, loopback.
+2. An address of this host, or one that the tunnel itself carries, leads back to us. What the user
+   configured is an exception: two tunnels on one host are his to want.
+3. Global addresses are not taken for inner ones: AllowedIPs that are nearly everything cover the
+   places where the peer really is.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+from sacip_tun.protocol.address import Endpoint, Host
+
+
+class Fault(Enum):
+    """Why an address cannot be an endpoint."""
+
+    NOBODYS = "it can be nobody's address"
+    OURS = "it is an address of this host"
+    INNER = "it is an address inside the tunnel"
+
+
+class Hygiene:
+    """Judges endpoints. `is_inner` tells of a packed address whether the tunnel carries it."""
+
+    def __init__(self, is_inner: Callable[[bytes], bool]) -> None:
+        self._is_inner = is_inner
+        self.present: frozenset[Host] = frozenset()
+        """Every address of this host."""
+
+    def fault(self, endpoint: Endpoint) -> Fault | None:
+        """Return what is wrong with an endpoint that nobody configured, None where nothing is."""
+        host = endpoint.host
+        if not is_anybodys(endpoint):
+            return Fault.NOBODYS
+        if host in self.present:
+            return Fault.OURS
+        return Fault.INNER if not host.is_global and self._is_inner(host.packed) else None
+
+
+def is_anybodys(endpoint: Endpoint) -> bool:
+    """Tell whether an address can be the end of an outer path to somebody else at all."""
+    host = endpoint.host
+    return endpoint.port != 0 and not (host.is_multicast or host.is_unspecified or host.is_loopback)
