@@ -16,11 +16,15 @@ from sacip_tun.protocol.timers import TimerTable
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """Bytes to send. `local` None leaves the source to the kernel."""
+    """Bytes to send. `local` None leaves the source to the kernel.
+
+    One that is `unfragmented` goes whole or not at all: nobody on the way may cut it.
+    """
 
     data: bytes
     local: Endpoint | None
     remote: Endpoint
+    unfragmented: bool = False
 
 
 @dataclass(slots=True)

@@ -193,5 +193,6 @@ class Exchange:
             token=frame.token,
             observed=arrival.source,
             candidates=candidates,
+            mtu=frame.mtu,
         )
         self._link.answer(answer, arrival.local, arrival.source, now=arrival.now)

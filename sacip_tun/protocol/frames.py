@@ -82,13 +82,15 @@ class Tlv(IntEnum):
     OBSERVED = 3
     REASON = 4
     CANDIDATE = 5
+    MTU = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One SACIP frame; addresses are as the sender's kernel sees them, `observed` excepted.
 
-    `observed` is the source of the message being answered, as the answering side saw it.
+    `observed` is the source of the message being answered, as the answering side saw it. `mtu` is
+    the size in bytes of the IP packet in which a probe of the path's MTU went out, 0 elsewhere.
     """
 
     code: int
@@ -100,15 +102,16 @@ class Frame:
     observed: Endpoint | None = None
     reason: Reason | None = None
     candidates: tuple[Endpoint, ...] = field(default=())
+    mtu: int = 0
 
-    def encode(self) -> bytes:
-        """Return the frame, padded to FRAME_SIZE bytes."""
+    def encode(self, size: int = FRAME_SIZE) -> bytes:
+        """Return the frame, padded to `size` bytes, and to FRAME_SIZE at least."""
         body = b"".join(self._elements())
         length = HEADER.size + len(body)
         header = HEADER.pack(
             FRAME_TYPE, VERSION, self.code, 0, length, 0, self.association, self.number, self.token
         )
-        return (header + body).ljust(FRAME_SIZE, b"\0")
+        return (header + body).ljust(max(size, FRAME_SIZE), b"\0")
 
     def _elements(self) -> Iterator[bytes]:
         for kind, endpoint in (
@@ -121,6 +124,8 @@ class Frame:
                 yield _element(kind, _encode_endpoint(endpoint))
         if self.reason is not None:
             yield _element(Tlv.REASON, bytes([self.reason]))
+        if self.mtu:
+            yield _element(Tlv.MTU, self.mtu.to_bytes(2, "big"))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -146,6 +151,7 @@ class Frame:
             observed=_endpoint(elements, Tlv.OBSERVED),
             reason=_reason(elements),
             candidates=tuple(candidates),
+            mtu=int.from_bytes(elements.get(Tlv.MTU, b"")[:2], "big"),
         )
 
 

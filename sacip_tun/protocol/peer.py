@@ -21,11 +21,12 @@ from sacip_tun.protocol.events import (
     SessionReady,
 )
 from sacip_tun.protocol.exchange import Exchange
-from sacip_tun.protocol.frames import Frame, code_name
+from sacip_tun.protocol.frames import Code, Frame, code_name
 from sacip_tun.protocol.handshake import Handshake
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY
 from sacip_tun.protocol.messages import Initiation
 from sacip_tun.protocol.path import Path
+from sacip_tun.protocol.pmtu import OVERHEAD, PathMtuSearch
 from sacip_tun.protocol.session import Keypairs, Session
 from sacip_tun.protocol.staged import Staged
 from sacip_tun.protocol.tai64n import timestamp
@@ -76,6 +77,7 @@ class Peer:
         self.keypairs = Keypairs()
         self.staged = Staged()
         self.exchange = Exchange(self, strict=settings.strict_nat)
+        self.path_mtu = PathMtuSearch(self)
         self.speaks_sacip = False
         self.once_spoke_sacip = False
         self.rx_bytes = 0
@@ -382,6 +384,14 @@ class Peer:
             self._send_sealed(b"", session, self.path.local.active, self.path.remote.active, now)
             self.disarm(Timer.PASSIVE_KEEPALIVE)
 
+    def probe(self, size: int, *, now: float) -> int:
+        """Challenge by an unfragmented datagram of `size` bytes; return its token, 0 if unsent."""
+        path = self.path
+        if self.detached or not path.may_carry(size):
+            return 0
+        frame = Frame(Code.PATH_CHALLENGE, mtu=size)
+        return self.ask(frame, path.local.active, path.remote.active, now=now)
+
     def ask(
         self, frame: Frame, local: Endpoint | None, remote: Endpoint | None, *, now: float
     ) -> int:
@@ -402,6 +412,7 @@ class Peer:
         if asked is None or now - asked > MAX_QUESTION_AGE:
             return False
         self.path.sampled(now - asked)
+        self.path_mtu.answered(token, now=now)
         return True
 
     def _say(
@@ -419,9 +430,21 @@ class Peer:
         if remote is None or not self.speaks_sacip:
             return False
         named = replace(frame, association=self._context.association, token=token)
+        if frame.mtu:
+            self._say_mtu(named, session, local, remote, now)
+            return True
         self._send_sealed(named.encode(), session, local, remote, now)
         self.emit(FrameSent(self.key, code_name(frame.code), frame.number, local, remote))
         return True
+
+    def _say_mtu(
+        self, frame: Frame, session: Session, local: Endpoint | None, remote: Endpoint, now: float
+    ) -> None:
+        """Send a probe of the path's MTU in its full size, and the answer to one as any frame."""
+        probe = frame.code == Code.PATH_CHALLENGE
+        size = frame.mtu - OVERHEAD[remote.host.version] if probe else 0
+        plaintext = frame.encode(size)
+        self._send_sealed(plaintext, session, local, remote, now, unfragmented=probe)
 
     def _send_sealed(
         self,
@@ -430,9 +453,12 @@ class Peer:
         local: Endpoint | None,
         remote: Endpoint,
         now: float,
+        *,
+        unfragmented: bool = False,
     ) -> None:
-        data = session.seal(plaintext)
-        self._context.outbox.append(Datagram(data, local, remote))
+        # The size of a probe is exact; everything else is padded to 16 bytes.
+        data = session.seal(plaintext, len(plaintext) if unfragmented else 0)
+        self._context.outbox.append(Datagram(data, local, remote, unfragmented))
         self._authenticated_sent(len(data), now=now)
         self._keep_fresh(session, now=now)
 
@@ -457,6 +483,8 @@ class Peer:
             self.exchange.remote_move.ask_again(now=now)
         elif timer is Timer.VERDICT:
             self.exchange.remote_move.verdict()
+        elif timer is Timer.PMTU:
+            self.path_mtu.handle_timer(now=now)
         else:
             self.exchange.local_move.handle_timer(timer, now=now)
 

@@ -25,6 +25,7 @@ class Timer(Enum):
     LAST_WORD = "a plain peer hears our new address once more"
     PROBE = "the standby path was not proven: challenge it again"
     CHALLENGE = "a path of the peer on trial did not answer: ask again"
+    PMTU = "a probe of the path's MTU was not answered: judge it, and send the next"
     VERDICT = "the time in which a challenged path of the peer can answer is over"
 
 
