@@ -53,6 +53,7 @@ def _peer(peer: Document, palette: Palette, *, now: float) -> Iterator[str]:
         "allowed ips": _list(peer["allowed_ips"]) or "(none)",
         "latest handshake": _handshake(peer["handshake_age"]),
         "transfer": _transfer(peer, palette),
+        "path mtu": _path_mtu(peer.get("path_mtu")),
         "persistent keepalive": _keepalive(peer["persistent_keepalive"]),
     }
     yield from _fields(fields, palette)
@@ -106,6 +107,13 @@ def _transfer(peer: Document, palette: Palette) -> str:
         for number, unit in (size(peer["rx_bytes"]), size(peer["tx_bytes"]))
     )
     return f"{received} received, {sent} sent"
+
+
+def _path_mtu(found: Document | None) -> str:
+    if not found or found["bytes"] is None:
+        return ""
+    state = "" if found["state"] == "found" else f" ({printable(found['state'])})"
+    return f"{printable(found['bytes'])} bytes{state}"
 
 
 def _keepalive(seconds: int) -> str:

@@ -9,6 +9,7 @@ import errno
 from collections.abc import Callable, Iterable
 
 from sacip_tun.daemon import clock
+from sacip_tun.daemon.fitter import Fitter
 from sacip_tun.daemon.train import Train
 from sacip_tun.datapath import packet as inner_packet
 from sacip_tun.datapath.codec import Codec, Opened, Sealed
@@ -67,6 +68,7 @@ class Pump:
         ]
         self._receive_buffer = memoryview(bytearray(RECEIVE_CAPACITY))
         self._train = Train()
+        self._fitter = Fitter(tun)
         self._malformed = 0
         self.settle: Callable[[], None] = lambda: None
         self.path_failed: Callable[[], None] = lambda: None
@@ -124,6 +126,15 @@ class Pump:
         self._send_to(peer, superpacket, now)
 
     def _send_to(self, peer: Peer, superpacket: memoryview, now: float) -> None:
+        """Send packets that the path carries whole, as far as that can be."""
+        mtu = peer.path_mtu.limit(len(superpacket) - VNET_HEADER, self._mtu, now=now)
+        if mtu >= self._mtu:
+            self._seal_to(peer, superpacket, mtu, now)
+            return
+        for piece in self._fitter.fitted(peer, superpacket, mtu, now):
+            self._seal_to(peer, piece, mtu, now)
+
+    def _seal_to(self, peer: Peer, superpacket: memoryview, mtu: int, now: float) -> None:
         count = self._codec.segments(superpacket)
         if not count:
             self._tunnel.drops[Drop.BAD_INNER] += 1
@@ -140,7 +151,7 @@ class Pump:
             session.sender,
             session.remote_index,
             grant.first_counter,
-            self._mtu,
+            mtu,
             self._train.room,
         )
         self._couple(peer, grant, sealed, superpacket, now)
@@ -173,7 +184,8 @@ class Pump:
         if train.grant is None or train.peer is None:
             return
         grant = train.grant
-        if not self._transmit(data, train.segment_size, grant.local, grant.remote):
+        fits = train.peer.path_mtu.fits(train.segment_size)
+        if not self._transmit(data, train.segment_size, grant.local, grant.remote, fits=fits):
             for superpacket in train.superpackets:
                 train.peer.stage(bytes(superpacket), now=now)
             train.superpackets.clear()
@@ -192,20 +204,46 @@ class Pump:
 
     def transmit(self, datagram: Datagram) -> None:
         """Send what the protocol made: a handshake message, a keepalive or a frame."""
+        if datagram.unfragmented:
+            self._transmit_whole(datagram)
+            return
         self._transmit(
             memoryview(datagram.data), len(datagram.data), datagram.local, datagram.remote
         )
 
+    def _transmit_whole(self, datagram: Datagram) -> None:
+        """Send a probe; a path that is refused altogether is found out by other packets."""
+        socket = self._sockets.get(datagram.remote.host.version)
+        if socket is None:
+            return
+        try:
+            socket.send_whole(memoryview(datagram.data), datagram.local, datagram.remote)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                self._tunnel.refused(datagram, now=clock.now())
+
     def _transmit(
-        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+        self,
+        data: memoryview,
+        segment_size: int,
+        local: Endpoint | None,
+        remote: Endpoint,
+        *,
+        fits: bool = False,
     ) -> bool:
-        """Send; False where the path itself is refused: the packet can wait for a better one."""
+        """Send; False where the path itself is refused: the packet can wait for a better one.
+
+        `fits` tells that the path is known to carry datagrams of that size.
+        """
         socket = self._sockets.get(remote.host.version)
         if socket is None:
             self._tunnel.drops[Drop.NO_ENDPOINT] += 1
             return True
         try:
-            socket.send(data, segment_size, local, remote)
+            if fits and remote.host.version == 6:
+                socket.send_fitting(data, segment_size, local, remote)
+            else:
+                socket.send(data, segment_size, local, remote)
         except OSError as error:
             self._tunnel.drops[Drop.SEND_FAILED] += 1
             if error.errno in PATH_ERRORS:

@@ -20,6 +20,7 @@ WORDS = {
     "move-refused": ("refuses the move", "claimed {claimed}, seen {observed}: {why}"),
     "path-checked": ("checked a path", "{old}, {new}: {verdict}"),
     "detached": ("has no address", "{old} is gone ({reason})"),
+    "path-mtu": ("measures its path", "{new} bytes go through whole, {old} before"),
     "hunting": ("hunts", "no answer to move {number} after {tries} tries"),
     "handshake-completed": ("has new keys", "with {remote}"),
     "address-added": ("sees a new address", "{address}"),
