@@ -221,6 +221,8 @@ class Pump:
         except OSError as error:
             if error.errno == errno.EMSGSIZE:
                 self._tunnel.refused(datagram, now=clock.now())
+            else:
+                self._tunnel.drops[Drop.SEND_FAILED] += 1
 
     def _transmit(
         self,

@@ -1,6 +1,8 @@
 """The search for the path's MTU, over paths that drop what is larger than they carry."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from simulation import World, connected, endpoint, pair
 
 from sacip_tun.protocol import messages
@@ -242,3 +244,30 @@ def test_a_probe_of_another_address_family_has_the_other_overhead() -> None:
     assert search(a).limit(MTU, MTU, now=a.world.now) == BASE - 80
     (datagram,) = [d for d in a.tunnel.datagrams_to_send() if d.unfragmented]
     assert len(datagram.data) == MTU + messages.MIN_DATA_SIZE
+
+
+paths = st.lists(
+    st.tuples(st.integers(600, 1600), st.sampled_from([0.0, 0.2, 0.5])), min_size=1, max_size=4
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(paths, st.randoms(use_true_random=False))
+def test_whatever_the_path_becomes_the_size_follows_and_stays_within_bounds(paths, random) -> None:
+    """Each path carries so many bytes and loses that share of everything; then the loss ends."""
+    world, a, _ = connected()
+    narrow = Narrow(world, 1500)
+    for carries, loss in paths:
+        narrow.carries = carries
+
+        def tap(source, destination, data, loss=loss):
+            lost = random.random() < loss
+            return [] if lost else narrow(source, destination, data)
+
+        world.tap = tap
+        traffic(a, 3.0, pause=0.1)
+        assert 576 - 60 <= limit(a) <= MTU
+        world.tap = narrow
+        traffic(a, 12.0, pause=0.1)
+        assert search(a).size <= carries
+        assert search(a).found
