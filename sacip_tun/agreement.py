@@ -32,6 +32,7 @@ INNER = (
     "address-added",
     "address-deleted",
     "unresolved",
+    "path-mtu",
     "routing-loop",
     "send-refused",
     "resumed",

@@ -63,6 +63,7 @@ def _peer(peer: Document, palette: Palette, *, now: float) -> Iterator[str]:
         "allowed ips": _list(peer["allowed_ips"]) or "(none)",
         "latest handshake": _handshake(peer["handshake_age"]),
         "transfer": _transfer(peer, palette),
+        "path mtu": _path_mtu(peer.get("path_mtu")),
         "persistent keepalive": _keepalive(peer["persistent_keepalive"]),
         "holding": _holding(peer["held"], palette),
         "moves": _moved(peer["counters"]),
@@ -124,6 +125,13 @@ def _transfer(peer: Document, palette: Palette) -> str:
         for number, unit in (size(peer["rx_bytes"]), size(peer["tx_bytes"]))
     )
     return f"{received} received, {sent} sent"
+
+
+def _path_mtu(found: Document | None) -> str:
+    if not found or found["bytes"] is None:
+        return ""
+    state = "" if found["state"] == "found" else f" ({printable(found['state'])})"
+    return f"{printable(found['bytes'])} bytes{state}"
 
 
 def _nat(peer: Document) -> str:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from sacip_tun.daemon import clock
+from sacip_tun.daemon.fitter import Fitter
 from sacip_tun.daemon.sender import Parcel, Sender
 from sacip_tun.daemon.train import Train
 from sacip_tun.datapath import packet as inner_packet
@@ -58,6 +59,7 @@ class Pump:
         ]
         self._receive_buffer = memoryview(bytearray(RECEIVE_CAPACITY))
         self._train = Train()
+        self._fitter = Fitter(tun)
         self._malformed = 0
         self.settle: Callable[[], None] = lambda: None
         self.gone: Callable[[], None] = lambda: None
@@ -128,6 +130,15 @@ class Pump:
         peer.stage(bytes(superpacket), tag, first=self._train.again, now=now)
 
     def _send_to(self, peer: Peer, superpacket: memoryview, now: float) -> None:
+        """Send packets that the path carries whole, as far as that can be."""
+        mtu = peer.path_mtu.limit(len(superpacket) - VNET_HEADER, self._mtu, now=now)
+        if mtu >= self._mtu:
+            self._seal_to(peer, superpacket, mtu, now)
+            return
+        for piece in self._fitter.fitted(peer, superpacket, mtu, now):
+            self._seal_to(peer, piece, mtu, now)
+
+    def _seal_to(self, peer: Peer, superpacket: memoryview, mtu: int, now: float) -> None:
         count = self._codec.segments(superpacket)
         if not count:
             self._tunnel.drops[Drop.BAD_INNER] += 1
@@ -144,7 +155,7 @@ class Pump:
             session.sender,
             session.remote_index,
             grant.first_counter,
-            self._mtu,
+            mtu,
             self._train.room,
         )
         self._couple(peer, grant, sealed, superpacket, now)
@@ -178,7 +189,13 @@ class Pump:
             return
         grant = train.grant
         parcel = Parcel(
-            data, train.segment_size, grant.local, grant.remote, train.peer, torn=train.torn
+            data,
+            train.segment_size,
+            grant.local,
+            grant.remote,
+            train.peer,
+            torn=train.torn,
+            fits=train.peer.path_mtu.fits(train.segment_size),
         )
         if self.sender.send(parcel):
             train.peer.sent(data, train.segment_size, now=now)
@@ -204,8 +221,11 @@ class Pump:
     def transmit(self, datagram: Datagram) -> None:
         """Send what the protocol made: a handshake message, keepalive, frame or repetition."""
         data = memoryview(datagram.data)
-        size = datagram.segment_size or len(data)
-        self.sender.send(Parcel(data, size, datagram.local, datagram.remote))
+        parcel = Parcel(data, datagram.segment_size or len(data), datagram.local, datagram.remote)
+        if not datagram.unfragmented:
+            self.sender.send(parcel)
+        elif not self.sender.send_whole(parcel):
+            self._tunnel.refused(datagram, now=clock.now())
 
     # In: peers to TUN
 

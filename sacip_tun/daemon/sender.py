@@ -41,6 +41,7 @@ class Parcel:
 
     None stands for a handshake message or a frame, which is bound to its addresses. `torn` tells
     that the beginning of the same super-packet has left: the rest must not be sealed anew with it.
+    `fits` tells that the path is known to carry datagrams of this size whole.
     """
 
     data: memoryview
@@ -49,6 +50,7 @@ class Parcel:
     remote: Endpoint
     peer: Peer | None = None
     torn: bool = False
+    fits: bool = False
 
     def rest(self, taken: int) -> "Parcel":
         """Return what is left when `taken` bytes have gone."""
@@ -109,6 +111,22 @@ class Sender:
             return True
         return self._try(parcel, socket, again=True)
 
+    def send_whole(self, parcel: Parcel) -> bool:
+        """Send a probe that nobody may cut; False where the first link cannot carry it.
+
+        A path that is refused altogether is found out by other packets.
+        """
+        socket = self._sockets.get(parcel.remote.host.version)
+        if socket is None:
+            return True
+        try:
+            socket.send_whole(parcel.data, parcel.local, parcel.remote)
+        except OSError as error:
+            kind = meaning(error.errno or 0)
+            self.errors[kind] += 1
+            return kind is not SendError.TOO_BIG
+        return True
+
     def retry(self) -> None:
         """Send what a path refused half-way, over the path that its peer has now."""
         leftovers = list(self._leftovers)
@@ -124,7 +142,9 @@ class Sender:
 
     def _try(self, parcel: Parcel, socket: UdpSocket, *, again: bool) -> bool:
         try:
-            socket.send(parcel.data, parcel.size, parcel.local, parcel.remote)
+            whole = parcel.fits and socket.version == 6
+            send = socket.send_fitting if whole else socket.send
+            send(parcel.data, parcel.size, parcel.local, parcel.remote)
         except OSError as error:
             return self._refused(error, parcel.rest(socket.taken), socket, again=again)
         return True

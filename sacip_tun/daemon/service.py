@@ -40,6 +40,7 @@ from sacip_tun.protocol.events import (
     HandshakeUnanswered,
     Hunting,
     Moved,
+    PathMtu,
     SessionReady,
     Side,
 )
@@ -127,8 +128,9 @@ class Service:
         moment = time.time()
         self._news.set()
         while True:
-            for datagram in tunnel.datagrams_to_send():
-                self._pump.transmit(datagram)
+            while datagrams := tunnel.datagrams_to_send():
+                for datagram in datagrams:
+                    self._pump.transmit(datagram)
             event = tunnel.next_event()
             if event is None:
                 break
@@ -282,11 +284,16 @@ class Service:
         if isinstance(event, FrameReceived) and event.code in INTRODUCTIONS:
             # The peer told where else it may be found: sources may lead there too.
             asyncio.get_running_loop().call_soon(self._watcher.look)
+        if isinstance(event, PathMtu):
+            self._retry_offload()
         self._flush(peer)
 
-    def _moved(self, event: Moved) -> None:
+    def _retry_offload(self) -> None:
         for socket in self._sockets:
             socket.retry_offload()
+
+    def _moved(self, event: Moved) -> None:
+        self._retry_offload()
         if event.side is Side.REMOTE:
             # Other sources may lead to where the peer is now; not within this drain.
             asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)

@@ -27,6 +27,7 @@ from sacip_tun.daemon.journal import Journal
 from sacip_tun.protocol.address import AddressPair
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY, to_base64
 from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.pmtu import MtuState
 from sacip_tun.protocol.sacip import LocalState
 from sacip_tun.protocol.tunnel import Tunnel
 
@@ -56,6 +57,7 @@ def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journ
         "remote": _pair(peer.path.remote),
         "observed": None if peer.path.observed is None else str(peer.path.observed),
         "rtt_milliseconds": None if peer.path.rtt is None else round(peer.path.rtt * 1000, 3),
+        "path_mtu": _path_mtu(peer),
         "local_move": peer.exchange.local_move.state.value,
         "remote_move": peer.exchange.remote_move.state.value,
         "held": peer.held,
@@ -113,6 +115,13 @@ def document(
             for peer in config.peers
         ],
     }
+
+
+def _path_mtu(peer: Peer) -> Document:
+    """Return bytes of outer IP packets that go through whole, None where nobody has probed."""
+    search = peer.path_mtu
+    known = search.state is not MtuState.DISABLED
+    return {"bytes": search.size if known else None, "state": search.state.value}
 
 
 def _pair(pair: AddressPair) -> Document:

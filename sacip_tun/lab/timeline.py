@@ -26,6 +26,7 @@ WORDS = {
         "sends again",
         "after {milliseconds} ms: {released} held, {resent} resent, {lost} lost",
     ),
+    "path-mtu": ("measures its path", "{new} bytes go through whole, {old} before"),
     "hunting": ("hunts", "no answer to move {number} after {tries} tries"),
     "handshake-completed": ("has new keys", "with {remote}"),
     "address-added": ("sees a new address", "{address}"),

@@ -11,6 +11,7 @@ import errno
 import socket
 import struct
 import sys
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import NamedTuple, Self
 
@@ -32,7 +33,17 @@ CACHE_SIZE = 1024
 PORT_TRIES = 32
 
 # linux/in.h, in6.h, udp.h and asm-generic/socket.h: constants that the socket module lacks.
-IP_PKTINFO, IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTUDISC_DONT = 8, 10, 23, 0
+IP_PKTINFO, IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_DONTFRAG = 8, 10, 23, 62
+# DONT clears DF and cuts by the path MTU that the kernel learnt from ICMP. OMIT clears DF and heeds
+# no MTU but the interface's, PROBE sets DF and does the same.
+PMTUDISC_DONT, PMTUDISC_PROBE, PMTUDISC_OMIT = 0, 3, 5
+# IPv4 routers cut what has no DF, so ICMP, which may be forged or outdated, need not be heeded. For
+# IPv6 only the sender cuts: what is not known to fit has to be cut by what ICMP said.
+USUAL = {4: PMTUDISC_OMIT, 6: PMTUDISC_DONT}
+DISCOVERY = {
+    4: (socket.IPPROTO_IP, IP_MTU_DISCOVER),
+    6: (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER),
+}
 UDP_SEGMENT, UDP_GRO = 103, 104
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 PKTINFO = {4: (socket.IPPROTO_IP, IP_PKTINFO), 6: (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)}
@@ -168,6 +179,34 @@ class UdpSocket:
         for start in range(0, length, step):
             self._send_run(data[start : start + step], segment_size, local, remote)
 
+    def send_whole(self, data: memoryview, local: Endpoint | None, remote: Endpoint) -> None:
+        """Send one datagram that nobody may fragment.
+
+        Raises OSError as `send` does, and EMSGSIZE where the first link cannot carry it.
+        """
+        with self._discovery(PMTUDISC_PROBE, local, remote):
+            self._send(data, 0, local, remote)
+
+    def send_fitting(
+        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+    ) -> None:
+        """Send as `send` does what is known to fit the path, whatever the kernel believes of it.
+
+        Its path MTU is kept for ten minutes for each destination, over all paths that lead there.
+        """
+        with self._discovery(PMTUDISC_OMIT, local, remote):
+            self.send(data, segment_size, local, remote)
+
+    @contextlib.contextmanager
+    def _discovery(self, mode: int, local: Endpoint | None, remote: Endpoint) -> Iterator[None]:
+        """Let the socket for this path treat MTUs otherwise for a moment."""
+        outlet = self._outlet(local, remote)
+        _set_discovery(outlet, self.version, mode)
+        try:
+            yield
+        finally:
+            _set_discovery(outlet, self.version, USUAL[self.version])
+
     def _send_run(
         self, run: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
     ) -> None:
@@ -207,11 +246,13 @@ class UdpSocket:
             ancillary = self._ancillaries[id(local), segment_size][1]
         except KeyError:
             ancillary = self._remember_ancillary(local, segment_size)
-        outlet = self._socket
-        if self.version == 6 and local is not None and local.interface:
-            outlet = self._steered.outlet(local, remote)
-        outlet.sendmsg((data,), ancillary, 0, sockaddr)
+        self._outlet(local, remote).sendmsg((data,), ancillary, 0, sockaddr)
         self.taken += len(data)
+
+    def _outlet(self, local: Endpoint | None, remote: Endpoint) -> socket.socket:
+        if self.version == 6 and local is not None and local.interface:
+            return self._steered.outlet(local, remote)
+        return self._socket
 
     def _remember_sockaddr(self, remote: Endpoint) -> Sockaddr:
         if len(self._sockaddrs) >= CACHE_SIZE:
@@ -267,10 +308,9 @@ def _configure(sock: socket.socket, version: int, mark: int, *, offload: bool) -
     if version == 6:
         sock.setsockopt(level, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
-        sock.setsockopt(level, IPV6_MTU_DISCOVER, PMTUDISC_DONT)
     else:
         sock.setsockopt(level, pktinfo, 1)
-        sock.setsockopt(level, IP_MTU_DISCOVER, PMTUDISC_DONT)
+    _set_discovery(sock, version, USUAL[version])
     if mark:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
     if offload:
@@ -278,6 +318,12 @@ def _configure(sock: socket.socket, version: int, mark: int, *, offload: bool) -
             sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
     _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
     _set_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
+
+
+def _set_discovery(sock: socket.socket, version: int, mode: int) -> None:
+    sock.setsockopt(*DISCOVERY[version], mode)
+    if version == 6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_DONTFRAG, int(mode == PMTUDISC_PROBE))
 
 
 def _set_buffer(sock: socket.socket, forced: int, option: int, size: int) -> None:

@@ -22,12 +22,14 @@ class Datagram:
     """Bytes to send. `local` None leaves the source to the kernel.
 
     `segment_size` is the length of one of several datagrams, 0 where there is only one.
+    One that is `unfragmented` goes whole or not at all: nobody on the way may cut it.
     """
 
     data: bytes
     local: Endpoint | None
     remote: Endpoint
     segment_size: int = 0
+    unfragmented: bool = False
 
 
 class Relaying(Protocol):

@@ -159,6 +159,14 @@ class Hunting(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PathMtu(Event):
+    """The path carries packets of `new` bytes, headers included, and `old` before."""
+
+    old: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
 class Degraded(Event):
     """The path in use does not answer: other paths are asked, inner packets are held.
 

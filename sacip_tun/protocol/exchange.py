@@ -288,6 +288,7 @@ class Exchange:
             observed=arrival.source,
             candidates=candidates,
             received=told,
+            mtu=frame.mtu,
         )
         local = None if arrival.local.host.is_multicast else arrival.local
         self._link.answer(answer, local, arrival.source, now=arrival.now)

@@ -93,6 +93,7 @@ class Tlv(IntEnum):
     RECEIVED = 6
     PEER = 7
     SEALED = 8
+    MTU = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ class Frame:
 
     `observed` is the source of the message being answered, or relayed, as this side saw it.
     `received` says per session which messages arrived. `peer` is a public key and `sealed` a whole
-    data message, of which a relay knows nothing but where it shall go or whom it came from.
+    data message, of which a relay knows nothing but where it shall go or whom it came from. `mtu`
+    is the size in bytes of the IP packet in which a probe of the path's MTU went out, 0 elsewhere.
     """
 
     code: int
@@ -116,10 +118,11 @@ class Frame:
     received: tuple[Received, ...] = field(default=())
     peer: bytes = b""
     sealed: bytes = b""
+    mtu: int = 0
 
-    def encode(self) -> bytes:
-        """Return the frame, padded to FRAME_SIZE bytes."""
-        return self.encode_short().ljust(FRAME_SIZE, b"\0")
+    def encode(self, size: int = FRAME_SIZE) -> bytes:
+        """Return the frame, padded to `size` bytes, and to FRAME_SIZE at least."""
+        return self.encode_short().ljust(max(size, FRAME_SIZE), b"\0")
 
     def encode_short(self) -> bytes:
         """Return the frame without padding: for a notice that a relay has to carry in another."""
@@ -147,6 +150,8 @@ class Frame:
             yield _element(Tlv.PEER, self.peer)
         if self.sealed:
             yield _element(Tlv.SEALED, self.sealed)
+        if self.mtu:
+            yield _element(Tlv.MTU, self.mtu.to_bytes(2, "big"))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -185,6 +190,7 @@ class Frame:
             received=tuple(received),
             peer=elements.get(Tlv.PEER, b""),
             sealed=elements.get(Tlv.SEALED, b""),
+            mtu=int.from_bytes(elements.get(Tlv.MTU, b"")[:2], "big"),
         )
 
 

@@ -23,6 +23,7 @@ from sacip_tun.protocol.initiator import Initiator
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY
 from sacip_tun.protocol.liveness import Liveness
 from sacip_tun.protocol.path import INITIAL_RTT, Path
+from sacip_tun.protocol.pmtu import OVERHEAD, PathMtuSearch
 from sacip_tun.protocol.questions import Questions
 from sacip_tun.protocol.received import Received
 from sacip_tun.protocol.ring import Run
@@ -85,6 +86,7 @@ class Peer:
         self.where = Whereabouts(self.path, self.exchange, settings.endpoint)
         self.liveness = Liveness(self)
         self.delivery = Delivery(self)
+        self.path_mtu = PathMtuSearch(self)
         self.initiator = Initiator(self, context, marked=settings.sacip)
         self.speaks_sacip = False
         self.once_spoke_sacip = False
@@ -519,6 +521,14 @@ class Peer:
             local = self.path.local.active if self.path.matched else None
             self._send_sealed(b"", session, local, self.path.remote.active, now)
 
+    def probe(self, size: int, *, now: float) -> int:
+        """Challenge by an unfragmented datagram of `size` bytes; return its token, 0 if unsent."""
+        path = self.path
+        if self.detached or not path.may_carry(size):
+            return 0
+        frame = Frame(Code.PATH_CHALLENGE, mtu=size)
+        return self.ask(frame, path.local.active, path.remote.active, now=now)
+
     def ask(
         self, frame: Frame, local: Endpoint | None, remote: Endpoint | None, *, now: float
     ) -> int:
@@ -540,6 +550,7 @@ class Peer:
         asked = self._questions.answered(token, now=now)
         if asked is not None:
             self.path.sampled(now - asked)
+            self.path_mtu.answered(token, now=now)
         return asked
 
     def _say(
@@ -557,9 +568,21 @@ class Peer:
         if remote is None or not self.speaks_sacip:
             return False
         named = replace(frame, association=self._context.association, token=token)
+        if frame.mtu:
+            self._say_mtu(named, session, local, remote, now)
+            return True
         self._send_sealed(named.encode(), session, local, remote, now)
         self.emit(FrameSent(self.key, code_name(frame.code), frame.number, local, remote))
         return True
+
+    def _say_mtu(
+        self, frame: Frame, session: Session, local: Endpoint | None, remote: Endpoint, now: float
+    ) -> None:
+        """Send a probe of the path's MTU in its full size, and the answer to one as any frame."""
+        probe = frame.code == Code.PATH_CHALLENGE
+        size = frame.mtu - OVERHEAD[remote.host.version] if probe else 0
+        plaintext = frame.encode(size)
+        self._send_sealed(plaintext, session, local, remote, now, unfragmented=probe)
 
     def _send_sealed(
         self,
@@ -568,9 +591,12 @@ class Peer:
         local: Endpoint | None,
         remote: Endpoint,
         now: float,
+        *,
+        unfragmented: bool = False,
     ) -> None:
-        data = session.seal(plaintext)
-        self._context.outbox.append(Datagram(data, local, remote))
+        # The size of a probe is exact; everything else is padded to 16 bytes.
+        data = session.seal(plaintext, len(plaintext) if unfragmented else 0)
+        self._context.outbox.append(Datagram(data, local, remote, unfragmented=unfragmented))
         self._authenticated_sent(len(data), now=now)
         self._keep_fresh(session, now=now)
 
@@ -591,6 +617,8 @@ class Peer:
             self._passive_keepalive(now=now)
         elif timer is Timer.LIVENESS:
             self._ask_for_life(now=now)
+        elif timer is Timer.PMTU:
+            self.path_mtu.handle_timer(now=now)
         elif timer in {Timer.RELEASE, Timer.RING}:
             self.delivery.handle_timer(timer, now=now)
         elif timer in {Timer.NAT_KEEPALIVE, Timer.STREAM_BREAK}:

@@ -31,6 +31,7 @@ class Timer(Enum):
     HEAL = "a path that died may be well again: ask it"
     RING = "what was sent is too old to be sent again: forget it"
     RELEASE = "a round trip is over: send twice as much of what waited"
+    PMTU = "a probe of the path's MTU was not answered: judge it, and send the next"
     VERDICT = "the time in which a challenged path of the peer can answer is over"
 
 

@@ -209,8 +209,9 @@ class Tunnel:
             return
         try:
             frame = Frame.parse(data)
-            received = FrameReceived(peer.key, code_name(frame.code), frame.number, local, remote)
-            peer.emit(received)
+            if not frame.mtu:  # probes of the path's MTU are no news, and there are many
+                code = code_name(frame.code)
+                peer.emit(FrameReceived(peer.key, code, frame.number, local, remote))
             newest = peer.is_newest(session, counter, remote)
             peer.exchange.receive(frame, Arrival(local, remote, newest, session.created, now))
             if remote == peer.path.remote.active and local.host == peer.path.own_host(local):
@@ -331,6 +332,12 @@ class Tunnel:
             peer = self.peers.get(key)
             if peer is not None:
                 peer.handle_timer(timer, now=now)
+
+    def refused(self, datagram: Datagram, *, now: float) -> None:
+        """The kernel says that an unfragmented datagram is too large for the first link."""
+        for peer in self.peers.values():
+            if peer.path.remote.active == datagram.remote:
+                peer.path_mtu.refused(len(datagram.data), now=now)
 
     # The drains
 

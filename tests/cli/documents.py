@@ -83,6 +83,7 @@ MOVED_PEER = peer_document(
     tx_bytes=1023,
     persistent_keepalive=25,
     rtt_milliseconds=0.4,
+    path_mtu={"bytes": 1400, "state": "searching"},
     local={"slots": ["192.168.1.22:51820", "192.168.1.2:51820"], "active": 1},
     remote={"slots": ["192.168.1.1:51820", None], "active": 0},
     local_move="preparing",

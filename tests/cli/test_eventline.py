@@ -35,6 +35,10 @@ HEAD = "22:13:20.123  sacip0    o4uPbVJ9  "
             ),
         ),
         (
+            {"event": "path-mtu", "old": 1480, "new": 1280},
+            "path mtu             1480 → 1280",
+        ),
+        (
             {"event": "moved", "side": "remote", "old": None, "new": FAR, "observed": NEW},
             f"peer moved           (none) → {FAR} seen as {NEW}",
         ),

@@ -28,6 +28,7 @@ peer: {KEY_B}
   allowed ips: 10.9.0.2/32, fd00:9::/64
   latest handshake: 1 minute, 5 seconds ago
   transfer: 1.21 MiB received, 1023 B sent
+  path mtu: 1400 bytes (searching)
   persistent keepalive: every 25 seconds
   holding: 2 inner packets
   moves: 4 of ours, 1 of the peer's, 5 inner packets waited, 12 sent again
@@ -91,6 +92,24 @@ def test_no_offload_is_said():
 def test_whether_the_peer_speaks_sacip_is_said_once_known(sacip, words):
     document = status_document(peer_document(state="connected", sacip=sacip))
     assert f"  state: {words}\n" in report(document, PLAIN, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("path_mtu", "line"),
+    [
+        ({"bytes": 1480, "state": "found"}, "  path mtu: 1480 bytes\n"),
+        ({"bytes": 768, "state": "below the base size"}, "768 bytes (below the base size)\n"),
+    ],
+)
+def test_the_path_mtu_is_said_with_its_state(path_mtu, line):
+    document = status_document(peers=[peer_document(path_mtu=path_mtu)])
+    assert line in report(document, PLAIN, now=NOW)
+
+
+@pytest.mark.parametrize("path_mtu", [None, {"bytes": None, "state": "not probed"}])
+def test_nothing_is_said_of_a_path_that_nobody_measured(path_mtu):
+    document = status_document(peers=[peer_document(path_mtu=path_mtu)])
+    assert "path mtu" not in report(document, PLAIN, now=NOW)
 
 
 def test_a_terminal_gets_no_control_characters():

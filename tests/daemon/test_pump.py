@@ -46,6 +46,13 @@ class FakeSocket:
         self.sends_before_refusal = 0
         self.refuse: int | None = None
         self.incoming: list[tuple[bytes, int]] = []
+        self.whole: list[bytes] = []
+        self.most = 65507
+
+    def send_whole(self, data, _local, _remote) -> None:
+        if len(data) > self.most:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        self.whole.append(bytes(data))
 
     def send(self, data, segment_size, _local, _remote) -> None:
         if self.refuse is not None and len(self.sent) >= self.sends_before_refusal:
@@ -139,6 +146,9 @@ def test_of_a_torn_super_packet_only_the_rest_waits_and_nothing_comes_twice(
     """Of 47 datagrams 45 leave in one send; the route goes before the last two."""
     monkeypatch.setitem(superpackets.SOURCE, 4, "10.9.0.1")
     monkeypatch.setitem(superpackets.DESTINATION, 4, "10.9.0.2")
+    bench.laptop.peer.path_mtu.limit(1420, 1420, now=bench.world.now)
+    bench.world.settle(bench.laptop)
+    bench.world.run(1)  # the path's MTU is known from here on
     payload = bytes(os.urandom(46 * 1368 + 100))
     bench.socket.sends_before_refusal, bench.socket.refuse = 1, errno.ENETUNREACH
     bench.tun.to_read = [bytes(superpackets.Flow().superpacket(payload, 1368))]
@@ -203,3 +213,67 @@ def test_while_the_kernel_refuses_nothing_is_sealed_over_and_over(bench: Bench) 
     bench.across()
     expected = [b"%06d" % number for number in range(101)]
     assert [packet[-6:] for packet in bench.hub_tun.written] == expected
+
+
+# A path that carries 1340 bytes: 1320 is the largest size tried below, and 1260 the inner packets'.
+CARRIES, LIMIT = 1340, 1260
+
+
+def measured(bench: Bench) -> None:
+    """Let the laptop find out what a path of CARRIES bytes carries."""
+    bench.world.tap = lambda source, destination, data: (
+        [(source, destination)] if len(data) + 28 <= CARRIES else []
+    )
+    for _ in range(60):
+        bench.laptop.peer.path_mtu.limit(1420, 1420, now=bench.world.now)
+        bench.world.settle(bench.laptop)
+        bench.world.run(0.05)
+    assert bench.laptop.peer.path_mtu.found
+    bench.socket.sent.clear()
+
+
+def large(protocol: int, *, dont_fragment: bool = True) -> bytes:
+    packet = bytearray(inner("10.9.0.1", "10.9.0.2", bytes(1380)))
+    packet[6] = 0x40 if dont_fragment else 0
+    packet[9] = protocol
+    return bytes(packet)
+
+
+def test_what_is_too_long_is_sent_and_its_sender_told_once_a_second(bench: Bench) -> None:
+    measured(bench)
+    bench.out(large(17), large(17))
+    assert sum(len(data) for data, _ in bench.socket.sent) > 2 * 1400
+    (error,) = bench.tun.written
+    assert error[10 + 9] == 1
+    assert error[30:32] == b"\3\4"
+    assert int.from_bytes(error[36:38], "big") == LIMIT
+    bench.world.run(1.0)
+    bench.out(large(17))
+    assert len(bench.tun.written) == 2
+
+
+def test_what_may_be_fragmented_is_and_nobody_is_told(bench: Bench) -> None:
+    measured(bench)
+    bench.out(large(17, dont_fragment=False))
+    bench.across()
+    assert bench.tun.written == []
+    assert len(bench.hub_tun.written) == 2
+    assert all(len(packet) <= 10 + LIMIT for packet in bench.hub_tun.written)
+
+
+def test_nobody_is_told_while_the_size_is_searched(bench: Bench) -> None:
+    bench.out(large(17))
+    assert not bench.laptop.peer.path_mtu.found
+    assert bench.tun.written == []
+    bench.across()
+    assert len(bench.hub_tun.written) == 1
+
+
+def test_a_probe_that_the_first_link_refuses_is_followed_by_smaller_ones(bench: Bench) -> None:
+    bench.socket.most = CARRIES - 28
+    bench.out(large(17))
+    tunnel = bench.laptop.tunnel
+    while datagrams := tunnel.datagrams_to_send():
+        for datagram in datagrams:
+            bench.pump.transmit(datagram)
+    assert [len(data) + 28 for data in bench.socket.whole] == [1280]

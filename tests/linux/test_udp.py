@@ -1,10 +1,12 @@
 import errno
 import select
 import socket
+import sys
 from ipaddress import ip_address
 
 import pytest
 
+from sacip_tun.lab.namespaces import Network
 from sacip_tun.linux import udp
 from sacip_tun.linux.errors import SocketError
 from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
@@ -252,9 +254,65 @@ def test_a_missing_family_is_none(monkeypatch):
     assert ipv6 is None
 
 
-def test_it_never_sets_dont_fragment(opened, version):
+def discovery(opened, version):
     level, option = {4: (0, udp.IP_MTU_DISCOVER), 6: (41, udp.IPV6_MTU_DISCOVER)}[version]
-    assert opened()._socket.getsockopt(level, option) == udp.PMTUDISC_DONT
+    return opened._socket.getsockopt(level, option)
+
+
+def test_it_does_not_set_dont_fragment_and_heeds_icmp_only_where_it_must(opened, version):
+    usual = {4: udp.PMTUDISC_OMIT, 6: udp.PMTUDISC_DONT}[version]
+    assert discovery(opened(), version) == usual
+
+
+def test_what_is_known_to_fit_is_sent_and_the_socket_is_as_before(opened, version):
+    ours, theirs = opened(), opened()
+    before = discovery(ours, version)
+    data = memoryview(bytes(3000))
+    ours.send_fitting(data, 1400, endpoint(ours), endpoint(theirs))
+    assert [len(segment) for segment in segments_of(received(theirs, 1))] == [1400, 1400, 200]
+    assert discovery(ours, version) == before
+
+
+def test_a_whole_datagram_is_sent_and_the_socket_is_as_before(opened, version):
+    ours, theirs = opened(), opened()
+    before = discovery(ours, version)
+    ours.send_whole(memoryview(b"x" * 1400), endpoint(ours), endpoint(theirs))
+    assert segments_of(received(theirs, 1)) == [b"x" * 1400]
+    assert discovery(ours, version) == before
+
+
+@pytest.mark.network
+def test_a_datagram_too_large_for_the_link_is_cut_by_send_and_refused_by_send_whole(network_of_two):
+    """What goes whole is refused where the first link cannot carry it; usual ones are cut."""
+    code = """
+import errno, sys
+from ipaddress import ip_address
+from sacip_tun.linux.udp import UdpSocket
+from sacip_tun.protocol.address import Endpoint
+for version, there in ((4, "10.1.1.2"), (6, "fd01::2")):
+    ours, remote = UdpSocket(version, 0), Endpoint(ip_address(there), 9)
+    most = 1300 - (28 if version == 4 else 48)
+    ours.send(memoryview(bytes(most + 1)), most + 1, None, remote)
+    ours.send_whole(memoryview(bytes(most)), None, remote)
+    try:
+        ours.send_whole(memoryview(bytes(most + 1)), None, remote)
+    except OSError as error:
+        assert error.errno == errno.EMSGSIZE, error
+    else:
+        sys.exit("it was sent")
+"""
+    network_of_two.run([sys.executable, "-c", code])
+
+
+@pytest.fixture
+def network_of_two():
+    with Network() as network:
+        link = network.segment("link")
+        host, other = network.host("here"), network.host("there")
+        host.plug(link, "eth0", "10.1.1.1/24", "fd01::1/64")
+        other.plug(link, "eth0", "10.1.1.2/24", "fd01::2/64")
+        host.ip("link set eth0 mtu 1300")
+        yield host
 
 
 @pytest.mark.network

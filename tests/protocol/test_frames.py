@@ -42,6 +42,14 @@ def test_every_frame_reads_back_and_has_one_size(frame: Frame) -> None:
     assert Frame.parse(data) == frame
 
 
+@given(endpoints, st.integers(1, 65535), st.integers(0, 9000))
+def test_a_probe_of_the_mtu_has_the_size_that_was_asked_for(new, mtu: int, size: int) -> None:
+    frame = Frame(Code.PATH_CHALLENGE, 1, 2, 3, new=new, mtu=mtu)
+    data = frame.encode(size)
+    assert len(data) == max(size, FRAME_SIZE)
+    assert Frame.parse(data) == frame
+
+
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_raise_nothing_but_bad_frame(data: bytes) -> None:
     with suppress(RemoteError):
