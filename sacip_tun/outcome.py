@@ -24,7 +24,7 @@ MEANINGS = {
     Exit.NO_PRIVILEGE: "privilege or /dev/net/tun is missing",
     Exit.BAD_CONFIGURATION: "bad configuration or key",
     Exit.NOT_REACHED: "the peer was not reached in time",
-    Exit.DEGRADED: "up, but a peer had no handshake in the last 180 seconds",
+    Exit.DEGRADED: "up, but a peer had no handshake in the last 180 seconds, or its path is dead",
 }
 
 

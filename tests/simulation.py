@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from itertools import count
 
+from sacip_tun.datapath.tag import tag_of
 from sacip_tun.protocol import messages
 from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.context import Datagram
 from sacip_tun.protocol.errors import RemoteError
 from sacip_tun.protocol.events import Event
 from sacip_tun.protocol.facts import LocalFacts, Source
@@ -39,6 +41,21 @@ def inner(source: str, destination: str, payload: bytes = b"hello") -> bytes:
     return bytes(header) + payload
 
 
+def inner_tcp(source: str, destination: str, sequence: int, payload: bytes) -> bytes:
+    """A minimal TCP segment from port 1000 to port 2000."""
+    header = (1000 << 16 | 2000).to_bytes(4, "big") + sequence.to_bytes(4, "big")
+    header += bytes(4) + b"\x50\x10" + bytes(6)
+    packet = bytearray(inner(source, destination, header + payload))
+    packet[9] = 6
+    return bytes(packet)
+
+
+def datagrams(sent: Datagram) -> list[bytes]:
+    """What the kernel makes of it."""
+    size = sent.segment_size or len(sent.data)
+    return [sent.data[start : start + size] for start in range(0, len(sent.data), size)]
+
+
 @dataclass
 class Host:
     """One tunnel, the addresses that it has, and what it was given to deliver."""
@@ -59,8 +76,20 @@ class Host:
         return [event for event in self.events if isinstance(event, kind)]
 
     def send(self, destination: str, payload: bytes = b"hello") -> None:
-        self._send(inner(self.inner_address, destination, payload))
+        self._take_inner(inner(self.inner_address, destination, payload))
+
+    def _take_inner(self, packet: bytes) -> None:
+        peer = self.tunnel.route(packet[16:20])
+        assert peer is not None
+        if peer.delivery.waiting:
+            peer.stage(packet, tag_of(memoryview(packet)), now=self.world.now)
+        else:
+            self._send(packet)
         self.world.settle(self)
+
+    def send_tcp(self, destination: str, sequence: int, payload: bytes = b"") -> None:
+        """Send a segment of one connection; without payload it is an acknowledgement."""
+        self._take_inner(inner_tcp(self.inner_address, destination, sequence, payload))
 
     def _send(self, packet: bytes) -> None:
         now = self.world.now
@@ -68,17 +97,21 @@ class Host:
         assert peer is not None
         grant = peer.grant(1, len(packet), now=now)
         if grant is None:
-            peer.stage(packet, now=now)
+            peer.stage(packet, tag_of(memoryview(packet)), now=now)
             return
         session = grant.session
         header = messages.DATA_FORMAT.pack(messages.DATA, session.remote_index, grant.first_counter)
         padded = packet.ljust(messages.padded_length(len(packet)), b"\0")
         sealed = header + session.sender.encrypt(bytes(4) + header[8:], padded, None)
         self.world.carry(self, sealed, grant.local, grant.remote)
+        peer.sent(memoryview(sealed), len(sealed), now=now)
 
     def flush(self, peer: Peer) -> None:
-        for packet in peer.staged.take():
-            self._send(packet)
+        for waiting in peer.take_held(now=self.world.now):
+            before = len(peer.delivery.hold)
+            self._send(waiting.packet)
+            if len(peer.delivery.hold) > before:
+                break
 
     def take(self, datagram: bytes, local: Endpoint, remote: Endpoint) -> None:
         now = self.world.now
@@ -159,10 +192,11 @@ class World:
         while (event := host.tunnel.next_event()) is not None:
             host.events.append(event)
             peer = host.tunnel.peers[event.peer]
-            if peer.staged and peer.can_send(now=self.now):
+            if peer.delivery.hold and peer.can_send(now=self.now):
                 host.flush(peer)
         for datagram in host.tunnel.datagrams_to_send():
-            self.carry(host, datagram.data, datagram.local, datagram.remote)
+            for data in datagrams(datagram):
+                self.carry(host, data, datagram.local, datagram.remote)
 
     def run(self, seconds: float) -> None:
         """Advance time by `seconds`, delivering and firing all that falls due."""

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sacip_tun.agreement import RUN_DIRECTORY
+
 
 @dataclass(frozen=True, slots=True)
 class Directories:
     """The directories that commands look into; tests give their own."""
 
-    run: Path = Path("/run/sacip-tun")
+    run: Path = RUN_DIRECTORY
     """Control sockets, one an interface: NAME.sock."""
     own: Path = Path("/etc/sacip-tun")
     """Our configurations and the keys that `up` makes."""

@@ -4,8 +4,9 @@ from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
-from sacip_tun.cli.control import Control, socket_of
+from sacip_tun.cli.control import Control
 from sacip_tun.cli.parser import Parser
+from sacip_tun.client.sockets import socket_of
 from sacip_tun.outcome import Exit, Failure
 
 # Routes, addresses and the interface go in milliseconds; an overloaded host gets its time.

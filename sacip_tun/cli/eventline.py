@@ -10,15 +10,28 @@ Record = dict[str, Any]
 
 # Wide enough for the longest names that are common; a longer one only shifts its own line.
 INTERFACE_WIDTH, PEER_WIDTH, EVENT_WIDTH = 8, 8, 19
-GOOD = {"moved", "handshake-completed", "session-ready", "prepared", "speaks-sacip"}
+GOOD = {"moved", "handshake-completed", "session-ready", "prepared", "speaks-sacip", "recovered"}
 BAD = {
-    "move-refused",
-    "handshake-gave-up",
+    "degraded",
     "detached",
+    "fault",
+    "handshake-gave-up",
+    "held",
+    "hook-failed",
     "hunting",
     "lost",
-    "unresolved",
+    "move-refused",
     "send-refused",
+    "unresolved",
+}
+# Whose address it is about, said in front: the same word may stand at both ends.
+SIDED = {("moved", "remote"): "peer moved", ("prepared", "remote"): "peer prepared"}
+SIDES = ("local", "remote")
+# Packets, as people count them.
+PACKETS = {
+    "released": "{} held packets sent",
+    "resent": "{} sent again",
+    "lost": "{} lost",
 }
 
 
@@ -35,14 +48,21 @@ def event_line(record: Record, palette: Palette, interface: str) -> str:
         palette.unit(clock(when)) if isinstance(when, int | float) else "--:--:--.---",
         printable(left.pop("interface", interface)).ljust(INTERFACE_WIDTH),
         printable(left.pop("peer", None) or "-")[:PEER_WIDTH].ljust(PEER_WIDTH),
-        _event(name, palette),
+        _event(name, _words(name, left), palette),
     ]
     details = [text for text in (_path(left, name), _why(left)) if text]
     return "  ".join([*columns, *details]).rstrip()
 
 
-def _event(name: str, palette: Palette) -> str:
-    text = name.replace("-", " ").ljust(EVENT_WIDTH)
+def _words(name: str, left: Record) -> str:
+    """Say in words what happened, and take out of `left` whose address it is about."""
+    if name in {"moved", "prepared"} and left.get("side") in SIDES:
+        return SIDED.get((name, left.pop("side")), name)
+    return name.replace("-", " ")
+
+
+def _event(name: str, words: str, palette: Palette) -> str:
+    text = words.ljust(EVENT_WIDTH)
     if name in GOOD:
         return palette.good(text)
     return palette.bad(text) if name in BAD else text
@@ -72,6 +92,15 @@ def _why(left: Record) -> str:
     return ", ".join(_reasons(left))
 
 
+def _packets(left: Record) -> Iterator[str]:
+    """Say what became of packets, where anything did."""
+    for key, text in PACKETS.items():
+        if isinstance(count := left.get(key), int):
+            del left[key]
+            if count:
+                yield text.format(count)
+
+
 def _reasons(left: Record) -> Iterator[str]:
     for key in ("reason", "why", "verdict", "kind"):
         if text := left.pop(key, None):
@@ -79,6 +108,7 @@ def _reasons(left: Record) -> Iterator[str]:
     took = left.pop("milliseconds", None)
     if isinstance(took, int | float):
         yield milliseconds(took)
+    yield from _packets(left)
     if (number := left.pop("number", None)) is not None:
         yield f"move {printable(number)}"
     if (initiator := left.pop("initiator", None)) is not None:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from selectors import EVENT_READ, DefaultSelector
 
-from sacip_tun.cli.control import Answer, Control, accepted, each_running, socket_of
+from sacip_tun.cli.control import Control, each_running
 from sacip_tun.cli.eventline import event_line
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.terminal import Palette
-from sacip_tun.outcome import Exit, Failure
+from sacip_tun.client.lines import Answer, accepted
+from sacip_tun.client.sockets import nothing_runs, socket_of
+from sacip_tun.outcome import Exit
 
 EXAMPLES = """\
 examples:
@@ -42,7 +44,7 @@ def _monitor(options: Namespace) -> int:
         else:
             controls = [stack.enter_context(Control(socket_of(directory, options.name), None))]
         if not controls:
-            raise Failure("no tunnel is running", "start one: sacip-tun up NAME", Exit.NOT_RUNNING)
+            raise nothing_runs()
         try:
             for control, record in _records(controls):
                 print(render(record, control.name), flush=True)

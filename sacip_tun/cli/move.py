@@ -3,10 +3,12 @@
 from argparse import Namespace
 from ipaddress import ip_interface
 
-from sacip_tun.cli.control import Answer, Control, chosen
+from sacip_tun.cli.control import Control
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.quantities import milliseconds
 from sacip_tun.cli.terminal import printable
+from sacip_tun.client.lines import Answer
+from sacip_tun.client.sockets import chosen
 from sacip_tun.outcome import Exit, Failure
 
 TIMEOUT = 5.0

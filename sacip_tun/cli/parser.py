@@ -34,6 +34,7 @@ COMMANDS = {
     "down": Command("down", "take a tunnel down and undo what 'up' made"),
     "status": Command("status", "show tunnels, peers, addresses and the last moves"),
     "monitor": Command("monitor", "print events while they happen, one a line"),
+    "wait": Command("wait", "wait until a tunnel is up, its peer is there, or a move is done"),
     "move": Command("move", "move to another address, telling the peers first"),
     "lab": Command("lab", "a network on this machine to watch a tunnel move in"),
     "genkey": Command("keys", "print a new private key", "configure_genkey"),

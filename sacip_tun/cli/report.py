@@ -19,7 +19,16 @@ from sacip_tun.cli.terminal import Palette, printable
 
 Document = dict[str, Any]
 GOOD_STATES = {"connected", "idle"}
-BAD_STATES = {"silent", "unresolved", "no address", "hunting"}
+# The path does not carry now.
+BAD_STATES = {"silent", "degraded", "unresolved", "no address", "held: no address", "hunting"}
+# What the counters say to people, where there is anything to count; see daemon.tally.
+COUNTED = {
+    "moves": "{} of ours",
+    "peer_moves": "{} of the peer's",
+    "released": "{} inner packets waited",
+    "resent": "{} sent again",
+    "lost": "{} lost",
+}
 
 
 def report(document: Document, palette: Palette, *, now: float) -> str:
@@ -54,6 +63,9 @@ def _peer(peer: Document, palette: Palette, *, now: float) -> Iterator[str]:
         "latest handshake": _handshake(peer["handshake_age"]),
         "transfer": _transfer(peer, palette),
         "persistent keepalive": _keepalive(peer["persistent_keepalive"]),
+        "holding": _holding(peer["held"], palette),
+        "moves": _moved(peer["counters"]),
+        "refused moves": _refused(peer["counters"], palette),
     }
     yield from _fields(fields, palette)
     yield from _pair("local", peer["local"], peer["local_move"], palette)
@@ -110,6 +122,22 @@ def _transfer(peer: Document, palette: Palette) -> str:
 
 def _keepalive(seconds: int) -> str:
     return f"every {seconds} seconds" if seconds else ""
+
+
+def _holding(packets: int, palette: Palette) -> str:
+    many = "s" if packets > 1 else ""
+    return palette.bad(f"{packets} inner packet{many}") if packets else ""
+
+
+def _moved(counters: dict[str, int]) -> str:
+    """Sum the moves up, and what became of the packets meanwhile."""
+    return ", ".join(
+        text.format(counters[name]) for name, text in COUNTED.items() if counters[name]
+    )
+
+
+def _refused(counters: dict[str, int], palette: Palette) -> str:
+    return palette.bad(printable(counters["refused_moves"])) if counters["refused_moves"] else ""
 
 
 def _pair(name: str, pair: Document, move: str, palette: Palette) -> Iterator[str]:

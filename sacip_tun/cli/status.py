@@ -7,14 +7,16 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sacip_tun.cli.control import Control, each_running, socket_of
+from sacip_tun.agreement import STATUS_SCHEMA
+from sacip_tun.cli.control import Control, each_running
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.quantities import age
-from sacip_tun.cli.report import report
+from sacip_tun.cli.report import BAD_STATES, report
 from sacip_tun.cli.terminal import Palette, printable
+from sacip_tun.client.lines import of_schema
+from sacip_tun.client.sockets import nothing_runs, socket_of
 from sacip_tun.outcome import Exit, Failure
 
-SCHEMA = "sacip-tun/status/1"
 # REJECT_AFTER_TIME (WireGuard 6.1): a session older than that carries nothing any more.
 FRESH = 180.0
 
@@ -26,8 +28,9 @@ examples:
   sacip-tun status sacip0 --check       a line and an exit code, for health checks
 
 --check ends with 7 where a peer with a configured endpoint had no handshake in
-the last 180 seconds. A tunnel that waits to be called is healthy. Give a peer a
-PersistentKeepalive if its tunnel is idle and shall be checked.
+the last 180 seconds, or its path does not carry now: it is silent, degraded or
+hunted, or this host has no address. A tunnel that waits to be called is healthy.
+Give a peer a PersistentKeepalive if its tunnel is idle and shall be checked.
 """
 
 Document = dict[str, Any]
@@ -37,7 +40,7 @@ def configure(parser: Parser) -> None:
     """Declare `status`."""
     parser.teach("Show tunnels: peers, transfer, both address pairs, the last moves.", EXAMPLES)
     parser.add_argument("name", nargs="?", metavar="NAME", help="one interface, else all")
-    parser.add_argument("--json", action="store_true", help="print JSON, schema " + SCHEMA)
+    parser.add_argument("--json", action="store_true", help="print JSON, schema " + STATUS_SCHEMA)
     parser.add_argument("--check", action="store_true", help="tell by the exit code; see below")
     parser.set_defaults(run=_status)
 
@@ -50,7 +53,7 @@ def _status(options: Namespace) -> int:
     elif not options.check:
         _print_reports(documents)
     if not documents:
-        raise Failure("no tunnel is running", "start one: sacip-tun up NAME", Exit.NOT_RUNNING)
+        raise nothing_runs()
     if not options.check:
         return Exit.OK
     return _check(documents, quiet=options.json)
@@ -68,13 +71,7 @@ def _documents(options: Namespace) -> Iterator[Document]:
 
 
 def _document(control: Control) -> Document:
-    document = control.request("status")
-    if document.get("schema") != SCHEMA:
-        raise Failure(
-            f"{control.name} speaks {document.get('schema')!r}, and this command {SCHEMA!r}",
-            "after an upgrade restart the tunnel",
-        )
-    return document
+    return of_schema(control.request("status"), STATUS_SCHEMA, control.name)
 
 
 def _print_reports(documents: Sequence[Document]) -> None:
@@ -83,7 +80,7 @@ def _print_reports(documents: Sequence[Document]) -> None:
         texts = [report(document, palette, now=time.time()) for document in documents]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Failure(
-            f"the daemon's status is not as {SCHEMA} says: {error!r}",
+            f"the daemon's status is not as {STATUS_SCHEMA} says: {error!r}",
             "after an upgrade restart the tunnel",
         ) from None
     if texts:
@@ -93,21 +90,22 @@ def _print_reports(documents: Sequence[Document]) -> None:
 def _check(documents: Sequence[Document], *, quiet: bool) -> int:
     code = Exit.OK
     for document in documents:
-        stale = [peer for peer in document["peers"] if _is_stale(peer)]
-        code = Exit.DEGRADED if stale else code
+        lacking = [peer for peer in document["peers"] if _is_lacking(peer)]
+        code = Exit.DEGRADED if lacking else code
         name = printable(document["interface"])
-        lines = [f"{name}: {_complaint(peer)}" for peer in stale] or [f"{name}: ok"]
+        lines = [f"{name}: {_complaint(peer)}" for peer in lacking] or [f"{name}: ok"]
         if not quiet:
             print("\n".join(lines))
     return code
 
 
-def _is_stale(peer: Document) -> bool:
+def _is_lacking(peer: Document) -> bool:
     seconds = peer["handshake_age"]
-    return bool(peer["endpoint_configured"]) and (seconds is None or seconds > FRESH)
+    stale = seconds is None or seconds > FRESH
+    return bool(peer["endpoint_configured"]) and (stale or peer["state"] in BAD_STATES)
 
 
 def _complaint(peer: Document) -> str:
     seconds = peer["handshake_age"]
     last = "no handshake yet" if seconds is None else f"last handshake {age(seconds)}"
-    return f"degraded: peer {printable(peer['public_key'])} is {printable(peer['state'])}, {last}"
+    return f"degraded: peer {printable(peer['public_key'])}: {printable(peer['state'])}, {last}"

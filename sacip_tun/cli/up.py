@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from contextlib import suppress
+from dataclasses import replace
 
 from sacip_tun.cli.eventline import Record, event_line
 from sacip_tun.cli.inline import DEFAULT_INTERFACE, configuration, declare
@@ -35,7 +36,7 @@ def configure(parser: Parser) -> None:
     """Declare `up`."""
     parser.teach("Bring a tunnel up; return when it is up.", EXAMPLES)
     parser.usage = (
-        "sacip-tun up FILE|NAME [--foreground]\n"
+        "sacip-tun up FILE|NAME [--foreground] [--no-hooks]\n"
         "       sacip-tun up --address ADDR/LEN [--interface NAME] [--listen-port PORT]\n"
         "                    [--peer KEY[@HOST:PORT] [--allowed-ips NET ...]] ... [--foreground]"
     )
@@ -44,6 +45,9 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument(
         "--foreground", action="store_true", help="stay and log to stderr until SIGINT or SIGTERM"
+    )
+    parser.add_argument(
+        "--no-hooks", action="store_true", help="run no command of the file, whatever happens"
     )
     declare(parser)
     parser.set_defaults(run=_up)
@@ -62,13 +66,18 @@ def _up(options: Namespace) -> int:
     try:
         if inline:
             return _up_from_options(options)
-        return _started(
-            load(options.file, options.directories.configurations), foreground=options.foreground
-        )
+        return _started(_from_file(options), foreground=options.foreground)
     except ConfigError as error:
         denied = isinstance(error, UnreadableError)
         code = Exit.NO_PRIVILEGE if denied else Exit.BAD_CONFIGURATION
         raise Failure(str(error), error.fix, code) from None
+
+
+def _from_file(options: Namespace) -> Config:
+    config = load(options.file, options.directories.configurations)
+    if options.no_hooks:
+        return replace(config, interface=replace(config.interface, event_hooks=()))
+    return config
 
 
 def _up_from_options(options: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What the user wrote, as frozen values: wg-quick's grammar and two keys of our own.
+"""What the user wrote, as frozen values: wg-quick's grammar and three keys of our own.
 
 A plain wg-quick file works unchanged. The names here are the room's door:
 
@@ -17,6 +17,7 @@ from sacip_tun.config.grammar import Entry, Section
 from sacip_tun.config.model import (
     Config,
     EndpointName,
+    EventHook,
     InterfaceConfig,
     Nat,
     Network,
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigError",
     "EndpointName",
     "Entry",
+    "EventHook",
     "InterfaceConfig",
     "Nat",
     "Network",

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -25,7 +26,21 @@ def load(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Config:
     # Parsed first: an example whose placeholders are not filled in has no secret to protect yet.
     config = parse(text, path.name.removesuffix(".conf"), str(path))
     warnings = _permission_warnings(path, status, lenient=path.parent in directories[1:])
-    return Config(config.interface, config.peers, (*warnings, *config.warnings))
+    config = Config(config.interface, config.peers, (*warnings, *config.warnings))
+    return _without_foreign_hooks(config, path, status)
+
+
+def _without_foreign_hooks(config: Config, path: Path, status: os.stat_result) -> Config:
+    """Drop the hooks of a file that others than root can write: they would command as root."""
+    if not config.interface.event_hooks or not (status.st_uid or status.st_mode & 0o022):
+        return config
+    who = f"user {status.st_uid} owns it" if status.st_uid else "others can write it"
+    fix = f"chown root {path}; chmod go-w {path}"
+    return replace(
+        config,
+        interface=replace(config.interface, event_hooks=()),
+        warnings=(*config.warnings, f"{path}: EventHook is left out: {who}: {fix}"),
+    )
 
 
 def find(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Path:

@@ -2,7 +2,7 @@
 
 1. An entry is a section, a key, a value and its line. Nothing is read into a value here.
 2. Sections and keys are case-insensitive, and spaces around keys and values are dropped.
-3. `#` starts a comment, except in the four hooks, whose value keeps it.
+3. `#` starts a comment, except in hooks, whose value keeps it.
 4. An unknown key is an error that names the nearest valid one: a misspelt AllowedIPs that is
    silently skipped would be a tunnel that is up and carries nothing.
 """
@@ -14,6 +14,7 @@ from enum import Enum
 
 from sacip_tun.config import values
 from sacip_tun.config.errors import ConfigError
+from sacip_tun.config.eventhook import event_hook
 
 
 class Section(Enum):
@@ -68,6 +69,7 @@ KEYS = {
         Key("PostUp", "post_up", _hook, many=True, hook=True),
         Key("PreDown", "pre_down", _hook, many=True, hook=True),
         Key("PostDown", "post_down", _hook, many=True, hook=True),
+        Key("EventHook", "event_hooks", event_hook, many=True, hook=True),
         Key("SaveConfig", "save_config", values.true_or_false),
         Key("Sacip", "sacip", values.on_or_off),
     ),

@@ -29,6 +29,16 @@ class EndpointName:
 
 
 @dataclass(frozen=True, slots=True)
+class EventHook:
+    """A command that is run for events of these kinds (sacip_tun.agreement)."""
+
+    kinds: tuple[str, ...]
+    # May hold a secret, as any hook.
+    command: tuple[str, ...] = field(repr=False)
+    """The program's path and its arguments; `%i` in them is the interface."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerConfig:
     """One [Peer] section."""
 
@@ -65,6 +75,7 @@ class InterfaceConfig:
     post_up: tuple[str, ...] = field(default=(), repr=False)
     pre_down: tuple[str, ...] = field(default=(), repr=False)
     post_down: tuple[str, ...] = field(default=(), repr=False)
+    event_hooks: tuple[EventHook, ...] = ()
     save_config: bool = False
     sacip: bool = True
 

@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sacip_tun.agreement import EVENT_SCHEMA
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.outcome import Exit
 
-RUN_DIRECTORY = Path("/run/sacip-tun")
 # A request is one short line; what is longer is no request of ours, in bytes.
 MAX_REQUEST = 64 * 1024
 # A client that sends nothing or reads nothing is let go after so many seconds.
@@ -112,7 +112,7 @@ class ControlServer:
         listener = self._journal.subscribe()
         hangup = asyncio.ensure_future(reader.read())
         try:
-            await _send(writer, {"ok": True})
+            await _send(writer, {"ok": True, "schema": EVENT_SCHEMA})
             while not hangup.done():
                 record = asyncio.ensure_future(listener.get())
                 await asyncio.wait({record, hangup}, return_when=asyncio.FIRST_COMPLETED)

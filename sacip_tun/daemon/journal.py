@@ -10,9 +10,10 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import fields
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from sacip_tun.daemon import clock
+from sacip_tun.daemon.tally import Tally
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.events import Event, Moved
 from sacip_tun.protocol.frames import Reason
@@ -24,6 +25,13 @@ Record = dict[str, Any]
 MAX_MOVES = 8
 # Records that a slow listener may fall behind; then the oldest are lost to it, and it is told.
 MAX_BACKLOG = 1000
+
+
+class Reader(Protocol):
+    """Who is told every record."""
+
+    def put(self, record: Record) -> None:
+        """Take a record; must not wait."""
 
 
 class Listener:
@@ -60,7 +68,8 @@ class Journal:
         self._moves: defaultdict[bytes, deque[Record]] = defaultdict(
             lambda: deque(maxlen=MAX_MOVES)
         )
-        self._listeners: set[Listener] = set()
+        self._readers: set[Reader] = set()
+        self._tallies: defaultdict[bytes, Tally] = defaultdict(Tally)
         self.log: Callable[[Record], None] = lambda _record: None
 
     def publish(self, event: Event, moment: float) -> None:
@@ -68,6 +77,7 @@ class Journal:
         record = self._record(event, moment)
         if isinstance(event, Moved):
             self._moves[event.peer].append(record)
+        self._tallies[event.peer].count(event)
         self._spread(record)
 
     def note(self, name: str, **details: object) -> None:
@@ -79,19 +89,27 @@ class Journal:
         """Return the last moves of a peer and towards it, oldest first."""
         return list(self._moves[peer]) if peer in self._moves else []
 
+    def tally(self, peer: bytes) -> Tally:
+        """Return what has been counted of a peer."""
+        return self._tallies.get(peer, Tally())
+
     def subscribe(self) -> Listener:
         """Return a new listener, which gets every record from here on."""
         listener = Listener()
-        self._listeners.add(listener)
+        self.feed(listener)
         return listener
 
-    def unsubscribe(self, listener: Listener) -> None:
-        """Feed this listener no more."""
-        self._listeners.discard(listener)
+    def feed(self, reader: Reader) -> None:
+        """Give a reader every record from here on."""
+        self._readers.add(reader)
+
+    def unsubscribe(self, reader: Reader) -> None:
+        """Feed this reader no more."""
+        self._readers.discard(reader)
 
     def _spread(self, record: Record) -> None:
-        for listener in self._listeners:
-            listener.put(record)
+        for reader in self._readers:
+            reader.put(record)
         self.log(record)
 
     def _record(self, event: Event, moment: float) -> Record:

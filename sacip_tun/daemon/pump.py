@@ -12,6 +12,7 @@ from sacip_tun.daemon.sender import Parcel, Sender
 from sacip_tun.daemon.train import Train
 from sacip_tun.datapath import packet as inner_packet
 from sacip_tun.datapath.codec import Codec, Opened, Sealed
+from sacip_tun.datapath.tag import tag_of
 from sacip_tun.linux.tun import SUPERPACKET_CAPACITY, VNET_HEADER, InterfaceGone, Tun
 from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
 from sacip_tun.protocol.address import Endpoint
@@ -110,12 +111,16 @@ class Pump:
 
     def _send_in_turn(self, peer: Peer, superpacket: memoryview, now: float) -> None:
         """Send behind what waits for the same peer; where that is refused still, wait with it."""
-        if peer.staged and peer.can_send(now=now):
-            self.flush_staged(peer)
-            if peer.staged:
-                peer.stage(bytes(superpacket), now=now)
-                return
-        self._send_to(peer, superpacket, now)
+        if peer.delivery.waiting and peer.can_send(now=now):
+            self.flush_held(peer)
+        if peer.delivery.waiting:
+            self._hold(peer, superpacket, now)
+        else:
+            self._send_to(peer, superpacket, now)
+
+    def _hold(self, peer: Peer, superpacket: memoryview, now: float) -> None:
+        tag = tag_of(superpacket[VNET_HEADER:])
+        peer.stage(bytes(superpacket), tag, first=self._train.again, now=now)
 
     def _send_to(self, peer: Peer, superpacket: memoryview, now: float) -> None:
         count = self._codec.segments(superpacket)
@@ -124,7 +129,7 @@ class Pump:
             return
         grant = peer.grant(count, len(superpacket), now=now)
         if grant is None:
-            peer.stage(bytes(superpacket), now=now)
+            self._hold(peer, superpacket, now)
             return
         if not self._train.has_room:
             self._depart(now)
@@ -170,28 +175,32 @@ class Pump:
         parcel = Parcel(
             data, train.segment_size, grant.local, grant.remote, train.peer, torn=train.torn
         )
-        if not self.sender.send(parcel):
-            for superpacket in train.superpackets:
-                train.peer.stage(bytes(superpacket), now=now)
-            train.superpackets.clear()
+        if self.sender.send(parcel):
+            train.peer.sent(data, train.segment_size, now=now)
+            return
+        for superpacket in train.superpackets:
+            self._hold(train.peer, superpacket, now)
+        train.superpackets.clear()
 
-    def flush_staged(self, peer: Peer) -> None:
-        """Send the inner packets that waited for a session or an address."""
+    def flush_held(self, peer: Peer) -> None:
+        """Send of the inner packets that waited as many as may go now."""
         now = clock.now()
         self.sender.retry()
-        for number, superpacket in enumerate(peer.staged.take()):
-            if peer.staged:
-                peer.stage(superpacket, now=now)  # one was refused: so would be this one
-                continue
-            self._send_to(peer, memoryview(superpacket), now)
-            if not number:
-                self._depart(now)
         self._depart(now)
+        self._train.again = True
+        for waiting in peer.take_held(now=now):
+            before = len(peer.delivery.hold)
+            self._send_to(peer, memoryview(waiting.packet), now)
+            self._depart(now)
+            if len(peer.delivery.hold) > before:
+                break  # it was refused, and waits again: so would the next one
+        self._train.again = False
 
     def transmit(self, datagram: Datagram) -> None:
-        """Send what the protocol made: a handshake message, a keepalive or a frame."""
+        """Send what the protocol made: a handshake message, keepalive, frame or repetition."""
         data = memoryview(datagram.data)
-        self.sender.send(Parcel(data, len(data), datagram.local, datagram.remote))
+        size = datagram.segment_size or len(data)
+        self.sender.send(Parcel(data, size, datagram.local, datagram.remote))
 
     # In: peers to TUN
 

@@ -14,9 +14,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from sacip_tun.agreement import RUN_DIRECTORY
 from sacip_tun.config import Config, Nat, PeerConfig
 from sacip_tun.daemon import clock, status
-from sacip_tun.daemon.control import RUN_DIRECTORY, Answer, CommandError, ControlServer
+from sacip_tun.daemon.control import Answer, CommandError, ControlServer
+from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
@@ -30,6 +32,7 @@ from sacip_tun.linux.tun import Tun
 from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.events import (
+    Degraded,
     Event,
     FrameReceived,
     HandshakeGaveUp,
@@ -45,7 +48,7 @@ from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Events after which a peer may be somewhere else: its name is resolved again.
-LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp)
+LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 # wg-quick's words for where routes go; with `off` there are none.
@@ -91,6 +94,7 @@ class Service:
             self._wakeup = Wakeup(self._ring, self._resumed)
             stack.callback(self._wakeup.close)
             await self._serve_control(stack)
+            self._start_hooks(stack)
             self._open(stack)
             self._add_peers()
             self._configure()
@@ -148,6 +152,12 @@ class Service:
         await server.start()
         stack.push_async_callback(server.stop)
 
+    def _start_hooks(self, stack: AsyncExitStack) -> None:
+        settings = self.config.interface
+        hooks = Hooks(settings.event_hooks, settings.name, self.journal)
+        hooks.start()
+        stack.push_async_callback(hooks.stop)
+
     def _open(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
         pair = UdpSocket.open_pair(settings.listen_port, settings.fwmark)
@@ -189,6 +199,7 @@ class Service:
         self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.gone = self.stop
         self._pump.sender.tell = self._send_refused
+        self._pump.sender.doubt = lambda peer: peer.liveness.doubt(now=clock.now())
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
@@ -263,8 +274,8 @@ class Service:
             asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)
 
     def _flush(self, peer: Peer) -> None:
-        if peer.staged and peer.can_send(now=clock.now()):
-            self._pump.flush_staged(peer)
+        if peer.delivery.hold and peer.can_send(now=clock.now()):
+            self._pump.flush_held(peer)
 
     def _retry_waiting(self) -> None:
         """Try again what the kernel refused to send: the route may be back without any event."""
@@ -282,7 +293,7 @@ class Service:
         usable = [endpoint for endpoint in endpoints if endpoint.host.version in self._versions]
         if not usable:
             return
-        peer.resolved(usable[0], now=clock.now())
+        peer.resolved(tuple(usable), now=clock.now())
         self._watcher.forget(peer.key)
         self.settle()
 

@@ -1,11 +1,26 @@
 """The status document: what `sacip-tun status --json` prints, under a versioned schema.
 
-It never says connected when it is not: a peer is `connected` only while a session is valid and
-nothing that we sent has gone unanswered for longer than WireGuard's own patience.
+It never says connected when it is not. From the worst to the best, the first that is so counts:
+
+| state            | because                                                                     |
+|------------------|-----------------------------------------------------------------------------|
+| held: no address | as the next, and inner packets wait                                         |
+| no address       | no address of this host leads to the peer                                   |
+| hunting          | a move is not acknowledged: every pair of addresses is tried                |
+| unresolved       | the name in `Endpoint` has not resolved yet                                 |
+| no endpoint      | the peer has none, and has not called yet                                   |
+| silent           | what we sent has gone unanswered for 11 s                                   |
+| degraded         | the path in use does not answer, for a shorter time                         |
+| moving           | our address has changed, and the peer has not said yet that it knows        |
+| connected        | a session is valid, and nothing that we sent waits for an answer for long   |
+| connecting       | a handshake is under way, and there is no session                           |
+| idle             | there is no session, and nobody wants one                                   |
 """
 
+from collections.abc import Iterator
 from typing import Any
 
+from sacip_tun.agreement import STATUS_SCHEMA
 from sacip_tun.config import Config, PeerConfig
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.journal import Journal
@@ -14,8 +29,6 @@ from sacip_tun.protocol.keys import NO_PRESHARED_KEY, to_base64
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.sacip import LocalState
 from sacip_tun.protocol.tunnel import Tunnel
-
-SCHEMA = "sacip-tun/status/1"
 
 Document = dict[str, Any]
 
@@ -43,23 +56,32 @@ def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journ
         "rtt_milliseconds": None if peer.path.rtt is None else round(peer.path.rtt * 1000, 3),
         "local_move": peer.exchange.local_move.state.value,
         "remote_move": peer.exchange.remote_move.state.value,
+        "held": peer.held,
+        "counters": journal.tally(peer.key).document(),
         "moves": journal.moves(peer.key),
     }
 
 
 def peer_state(peer: Peer, configured: str | None, *, now: float) -> str:
-    """Return one word or two for how it stands with a peer."""
-    if peer.exchange.local_move.detached:
-        return "no address"
-    if peer.exchange.local_move.state is LocalState.HUNTING:
-        return "hunting"
+    """Return the first state that is so; see the table above."""
+    return next(_states(peer, configured, now=now))
+
+
+def _states(peer: Peer, configured: str | None, *, now: float) -> Iterator[str]:
+    state = peer.exchange.local_move.state
+    if state is LocalState.DETACHED:
+        yield "held: no address" if peer.held else "no address"
+    if state is LocalState.HUNTING:
+        yield "hunting"
     if peer.path.remote.active is None:
-        return "unresolved" if configured else "no endpoint"
+        yield "unresolved" if configured else "no endpoint"
     if peer.unanswered(now=now):
-        return "silent"
+        yield "silent"
+    if peer.degraded:
+        yield "degraded"
     if peer.can_seal(now=now):
-        return "connected"
-    return "connecting" if peer.connecting else "idle"
+        yield "moving" if state is LocalState.CHANGING else "connected"
+    yield "connecting" if peer.connecting else "idle"
 
 
 def document(
@@ -74,7 +96,7 @@ def document(
 ) -> Document:
     """Return the whole status of an interface; `counters` are those of the daemon itself."""
     return {
-        "schema": SCHEMA,
+        "schema": STATUS_SCHEMA,
         "interface": config.interface.name,
         "public_key": to_base64(tunnel.public_key),
         "listen_port": listen_port,

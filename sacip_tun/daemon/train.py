@@ -17,8 +17,9 @@ CAPACITY = 4 * SEAL_CAPACITY
 class Train:
     """Datagrams of `segment_size` bytes, the last perhaps shorter, to one peer over one path.
 
-    `superpackets` are what they were made of, for the case that they cannot be sent. `torn` tells
-    that datagrams of the first of them have left already: what waits is the rest of it.
+    `superpackets` are what they were made of, for the case that they cannot be sent. `again` tells
+    that they had waited already, `torn` that datagrams of the first of them have left: what waits
+    is the rest of it.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Train:
         self.segment_size = 0
         self.superpackets: list[memoryview] = []
         self.torn = False
+        self.again = False
 
     @property
     def has_room(self) -> bool:

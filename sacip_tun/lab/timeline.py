@@ -20,6 +20,12 @@ WORDS = {
     "move-refused": ("refuses the move", "claimed {claimed}, seen {observed}: {why}"),
     "path-checked": ("checked a path", "{old}, {new}: {verdict}"),
     "detached": ("has no address", "{old} is gone ({reason})"),
+    "held": ("holds inner packets", "{why}"),
+    "degraded": ("path does not answer", "{local} → {remote}, for {milliseconds} ms"),
+    "recovered": (
+        "sends again",
+        "after {milliseconds} ms: {released} held, {resent} resent, {lost} lost",
+    ),
     "hunting": ("hunts", "no answer to move {number} after {tries} tries"),
     "handshake-completed": ("has new keys", "with {remote}"),
     "address-added": ("sees a new address", "{address}"),

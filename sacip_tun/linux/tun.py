@@ -74,6 +74,8 @@ class Tun:
             )
         if offload:
             device = _create(name, pytun.IFF_VNET_HDR)
+            # pytun leaves it open across exec: a hook's child would keep the interface alive.
+            os.set_inheritable(device.fileno(), False)  # noqa: FBT003 - the name says it
             accepted = _set_offload(device.fileno())
             if accepted is not None:
                 return cls(device, accepted)

@@ -3,12 +3,14 @@
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import Event
+from sacip_tun.protocol.frames import Frame
 from sacip_tun.protocol.keys import StaticIdentity
 from sacip_tun.protocol.session import Session
 from sacip_tun.protocol.timers import TimerTable
@@ -16,11 +18,28 @@ from sacip_tun.protocol.timers import TimerTable
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """Bytes to send. `local` None leaves the source to the kernel."""
+    """Bytes to send. `local` None leaves the source to the kernel.
+
+    `segment_size` is the length of one of several datagrams, 0 where there is only one.
+    """
 
     data: bytes
     local: Endpoint | None
     remote: Endpoint
+    segment_size: int = 0
+
+
+class Relaying(Protocol):
+    """What one peer may want of the others."""
+
+    def ask(self, key: bytes, seal: Callable[[], bytes], *, now: float) -> None:
+        """Have every peer that may pass on what `seal` makes for the peer with `key`."""
+
+    def pass_on(self, asking: bytes, frame: Frame, observed: Endpoint, *, now: float) -> None:
+        """Take RELAY. Raises RemoteError where it is not permitted or not possible."""
+
+    def hand_over(self, via: bytes, frame: Frame, *, now: float) -> None:
+        """Take RELAYED: open what is in it, and ask where it says. Raises RemoteError."""
 
 
 @dataclass(slots=True)
@@ -36,6 +55,7 @@ class Context:
     entropy: Callable[[int], bytes]
     unix_ns: Callable[[], int]
     association: int
+    relay: Relaying = field(init=False)
     timers: TimerTable[bytes] = field(default_factory=TimerTable)
     outbox: list[Datagram] = field(default_factory=list)
     events: deque[Event] = field(default_factory=deque)

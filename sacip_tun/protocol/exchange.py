@@ -5,17 +5,19 @@ answered once, to where it came from, from the address that it came to, with the
 address in the answer.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop, RemoteError
 from sacip_tun.protocol.events import SpeaksSacip
 from sacip_tun.protocol.frames import Code, Frame
+from sacip_tun.protocol.liveness import Liveness
 from sacip_tun.protocol.local_move import LocalMove
+from sacip_tun.protocol.received import Received
 from sacip_tun.protocol.remote_move import RemoteMove, is_possible
-from sacip_tun.protocol.sacip import Link
+from sacip_tun.protocol.sacip import Mover
 from sacip_tun.protocol.timers import Timer
 
 # HELLO is repeated at 1 s and 5 s after the first (protocol.md 3).
@@ -24,11 +26,19 @@ HELLO_PAUSES = (1.0, 4.0)
 HELLO_PATIENCE = 10.0
 
 
+# Addresses of the peer that are remembered beside its two slots.
+MAX_KNOWN = 8
+# What went out so long ago and did not arrive is lost: 1.5 RTT, at least so many seconds.
+LOST_ROUND_TRIPS = 1.5
+MIN_LOST_AGE = 0.020
+
+# Answers that say what has arrived.
+TELLING = frozenset({Code.CHANGE_ACK, Code.PATH_RESPONSE})
 ANSWERS = frozenset({Code.HELLO_ACK, Code.PREPARE_ACK, Code.CHANGE_ACK, Code.PATH_RESPONSE})
 
 
-class Voice(Link, Protocol):
-    """A Link that can also answer, and knows its own questions."""
+class Voice(Mover, Protocol):
+    """A Mover that can also answer, and knows its own questions."""
 
     once_spoke_sacip: bool
 
@@ -40,11 +50,28 @@ class Voice(Link, Protocol):
     def heard_in_session(self) -> bool:
         """Whether anything came in the current session."""
 
-    def answer(self, frame: Frame, local: Endpoint, remote: Endpoint, *, now: float) -> None:
+    @property
+    def liveness(self) -> Liveness:
+        """Whether the path in use carries."""
+
+    @property
+    def destinations(self) -> tuple[Endpoint, ...]:
+        """Every address at which the peer might be, the active one first."""
+
+    def answer(self, frame: Frame, local: Endpoint | None, remote: Endpoint, *, now: float) -> None:
         """Send an answer over the path that the question took."""
 
-    def answered(self, token: int, *, now: float) -> bool:
-        """Tell whether `token` is of an open question of ours, and close that question."""
+    def answered(self, token: int, *, now: float) -> float | None:
+        """Close an open question of ours, and return when it was asked; None if it is none."""
+
+    def carries(self, received: tuple[Received, ...], *, before: float, now: float) -> None:
+        """A path carries: send what was lost before `before`, then what waits."""
+
+    def relay(self, frame: Frame, source: Endpoint, *, now: float) -> None:
+        """Take RELAY or RELAYED. Raises RemoteError where that is not permitted."""
+
+    def seek(self, *, now: float) -> None:
+        """Somebody knows where the peer may be: ask there, if it is not where it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +79,7 @@ class Arrival:
     """How a frame came in.
 
     `newest` tells that nothing sent later came before it from elsewhere; `session_began` is the
-    birth of the session that it came in.
+    birth of the session that it came in; `asked` is when the question went out that it answers.
     """
 
     local: Endpoint
@@ -60,6 +87,7 @@ class Arrival:
     newest: bool
     session_began: float
     now: float
+    asked: float = 0.0
 
 
 class Exchange:
@@ -83,6 +111,8 @@ class Exchange:
             Code.CHANGE_ACK: self._move_ack,
             Code.PATH_CHALLENGE: self._path_challenge,
             Code.PATH_RESPONSE: self._path_response,
+            Code.RELAY: self._relay,
+            Code.RELAYED: self._relay,
         }
 
     def receive(self, frame: Frame, arrival: Arrival) -> None:
@@ -90,11 +120,34 @@ class Exchange:
         self._associate(frame, arrival)
         self._set_speaks(speaks=True)
         self._awaiting_hello = False
-        if frame.code in ANSWERS and not self._link.answered(frame.token, now=arrival.now):
-            raise RemoteError(Drop.STALE_MOVE)
+        if frame.code in ANSWERS:
+            asked = self._link.answered(frame.token, now=arrival.now)
+            if asked is None:
+                raise RemoteError(Drop.STALE_MOVE)
+            arrival = replace(arrival, asked=asked)
         handler = self._handlers.get(frame.code)
         if handler is not None:
             handler(frame, arrival)
+        if self.local_move.hunting and arrival.source not in self._link.destinations:
+            self.heard_of((arrival.source,))
+            self.local_move.found(now=arrival.now)
+
+    def handle_timer(self, timer: Timer, *, now: float) -> None:
+        """Do what an expired timer of the exchange is for."""
+        if timer is Timer.HELLO:
+            self.greet(now=now)
+        elif timer is Timer.CHALLENGE:
+            self.remote_move.ask_again(now=now)
+        elif timer is Timer.VERDICT:
+            self.remote_move.verdict()
+        else:
+            self.local_move.handle_timer(timer, now=now)
+
+    def heard_of(self, endpoints: Iterable[Endpoint | None]) -> None:
+        """Take note of where the peer may be too, newest first."""
+        possible = [endpoint for endpoint in endpoints if endpoint and is_possible(endpoint)]
+        known = dict.fromkeys((*possible, *self.candidates))
+        self.candidates = tuple(known)[:MAX_KNOWN]
 
     def session_ready(self, *, initiator: bool, marked: bool, now: float) -> None:
         """A session can carry frames; `marked` tells that the initiator's timestamp said SACIP."""
@@ -147,7 +200,8 @@ class Exchange:
 
     def _acquainted(self, frame: Frame, arrival: Arrival) -> None:
         self._link.disarm(Timer.HELLO)
-        self.candidates = tuple(filter(is_possible, frame.candidates))
+        self.candidates = ()
+        self.heard_of(frame.candidates)
         self._link.path.observed = frame.observed or self._link.path.observed
         self.local_move.reconsider(now=arrival.now)
 
@@ -163,22 +217,50 @@ class Exchange:
         self._answer(Code.PREPARE_ACK, frame, arrival)
 
     def _change(self, frame: Frame, arrival: Arrival) -> None:
+        applied, now = self.remote_move.applied, arrival.now
         accepted = self.remote_move.changed(
-            frame, arrival.local, arrival.source, newest=arrival.newest, now=arrival.now
+            frame, arrival.local, arrival.source, newest=arrival.newest, now=now
         )
-        if accepted:
-            self._answer(Code.CHANGE_ACK, frame, arrival)
+        if not accepted:
+            return
+        self.local_move.contacted_at(arrival.local)
+        self._answer(Code.CHANGE_ACK, frame, arrival)
+        if frame.candidates:
+            self.candidates = ()
+            self.heard_of(frame.candidates)
+        # What went to the old address is lost unless told otherwise; what went to the new one,
+        # between two copies of a CHANGE, may be on its way.
+        news = self.remote_move.applied > applied
+        slack = 0.0 if news else self._link.path.round_trips(LOST_ROUND_TRIPS, MIN_LOST_AGE)
+        self._link.liveness.heard()
+        self._link.carries(frame.received, before=now - slack, now=now)
+        if news:
+            self.local_move.found(now=now)
 
     def _move_ack(self, frame: Frame, arrival: Arrival) -> None:
-        self.local_move.acknowledged(frame, arrival.local, now=arrival.now)
+        now = arrival.now
+        if self.local_move.acknowledged(frame, arrival.local, arrival.source, now=now):
+            self._link.liveness.heard()
+            self._link.carries(frame.received, before=arrival.asked, now=now)
 
     def _path_challenge(self, frame: Frame, arrival: Arrival) -> None:
         self.remote_move.observed_at(frame, arrival.source)
         self._answer(Code.PATH_RESPONSE, frame, arrival)
+        active = self._link.path.local.active
+        astray = active is not None and active.host != arrival.local.host
+        if astray and not self.local_move.moving:
+            # The peer tries another address of ours: it hears nothing over the one in use.
+            self._link.liveness.doubt(now=arrival.now)
 
     def _path_response(self, frame: Frame, arrival: Arrival) -> None:
-        self.local_move.proven(frame, now=arrival.now)
+        now = arrival.now
+        self.local_move.proven(frame, now=now)
         self.remote_move.answered(frame)
+        if self._link.liveness.answered(frame.token, now=now):
+            self._link.carries(frame.received, before=arrival.asked, now=now)
+
+    def _relay(self, frame: Frame, arrival: Arrival) -> None:
+        self._link.relay(frame, arrival.source, now=arrival.now)
 
     def _answer(
         self,
@@ -187,11 +269,14 @@ class Exchange:
         arrival: Arrival,
         candidates: tuple[Endpoint, ...] = (),
     ) -> None:
+        told = self._link.received() if code in TELLING else ()
         answer = Frame(
             code,
             number=frame.number,
             token=frame.token,
             observed=arrival.source,
             candidates=candidates,
+            received=told,
         )
-        self._link.answer(answer, arrival.local, arrival.source, now=arrival.now)
+        local = None if arrival.local.host.is_multicast else arrival.local
+        self._link.answer(answer, local, arrival.source, now=arrival.now)

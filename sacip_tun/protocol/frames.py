@@ -34,14 +34,19 @@ from typing import Self
 
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop, RemoteError
+from sacip_tun.protocol.received import Received
 
 FRAME_TYPE = 20
 VERSION = 1
 HEADER = Struct("!BBBBHHQQQ")
 # Every frame is padded to one size, in bytes: a request is never smaller than its answer (no
-# amplification), and an observer cannot tell one code from another by its length.
-FRAME_SIZE = 192
+# amplification), and an observer cannot tell one code from another by its length. It holds a CHANGE
+# with two IPv6 addresses, a reason, two RECEIVED and four candidates (435 bytes), and a RELAY with
+# a sealed short notice (docs/decisions/0005).
+FRAME_SIZE = 448
 MAX_CANDIDATES = 4
+# One for the session in use and one for the session before it.
+MAX_RECEIVED = 2
 
 
 class Code(IntEnum):
@@ -55,6 +60,8 @@ class Code(IntEnum):
     CHANGE_ACK = 6
     PATH_CHALLENGE = 7
     PATH_RESPONSE = 8
+    RELAY = 9
+    RELAYED = 10
 
 
 class Reason(IntEnum):
@@ -67,6 +74,7 @@ class Reason(IntEnum):
     NAT_REBOUND = 5
     RESUMED = 6
     REQUESTED = 7
+    PATH_SILENT = 8
 
     @property
     def text(self) -> str:
@@ -82,13 +90,18 @@ class Tlv(IntEnum):
     OBSERVED = 3
     REASON = 4
     CANDIDATE = 5
+    RECEIVED = 6
+    PEER = 7
+    SEALED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One SACIP frame; addresses are as the sender's kernel sees them, `observed` excepted.
 
-    `observed` is the source of the message being answered, as the answering side saw it.
+    `observed` is the source of the message being answered, or relayed, as this side saw it.
+    `received` says per session which messages arrived. `peer` is a public key and `sealed` a whole
+    data message, of which a relay knows nothing but where it shall go or whom it came from.
     """
 
     code: int
@@ -100,15 +113,22 @@ class Frame:
     observed: Endpoint | None = None
     reason: Reason | None = None
     candidates: tuple[Endpoint, ...] = field(default=())
+    received: tuple[Received, ...] = field(default=())
+    peer: bytes = b""
+    sealed: bytes = b""
 
     def encode(self) -> bytes:
         """Return the frame, padded to FRAME_SIZE bytes."""
+        return self.encode_short().ljust(FRAME_SIZE, b"\0")
+
+    def encode_short(self) -> bytes:
+        """Return the frame without padding: for a notice that a relay has to carry in another."""
         body = b"".join(self._elements())
         length = HEADER.size + len(body)
         header = HEADER.pack(
             FRAME_TYPE, VERSION, self.code, 0, length, 0, self.association, self.number, self.token
         )
-        return (header + body).ljust(FRAME_SIZE, b"\0")
+        return header + body
 
     def _elements(self) -> Iterator[bytes]:
         for kind, endpoint in (
@@ -121,20 +141,36 @@ class Frame:
                 yield _element(kind, _encode_endpoint(endpoint))
         if self.reason is not None:
             yield _element(Tlv.REASON, bytes([self.reason]))
+        for received in self.received[:MAX_RECEIVED]:
+            yield _element(Tlv.RECEIVED, received.encode())
+        if self.peer:
+            yield _element(Tlv.PEER, self.peer)
+        if self.sealed:
+            yield _element(Tlv.SEALED, self.sealed)
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a frame of any version-1 code. Raises RemoteError(BAD_FRAME)."""
         if len(data) < FRAME_SIZE:
             raise RemoteError(Drop.BAD_FRAME)
+        return cls.parse_short(data)
+
+    @classmethod
+    def parse_short(cls, data: bytes) -> Self:
+        """Read a frame that a relay carried, of any size. Raises RemoteError(BAD_FRAME)."""
+        if len(data) < HEADER.size:
+            raise RemoteError(Drop.BAD_FRAME)
         kind, version, code, _, length, _, association, number, token = HEADER.unpack_from(data)
         if kind != FRAME_TYPE or version != VERSION or not HEADER.size <= length <= len(data):
             raise RemoteError(Drop.BAD_FRAME)
         elements = dict[int, bytes]()
         candidates = list[Endpoint]()
+        received = list[Received]()
         for tlv, value in _walk(data[HEADER.size : length]):
             if tlv == Tlv.CANDIDATE and len(candidates) < MAX_CANDIDATES:
                 candidates.append(_decode_endpoint(value))
+            elif tlv == Tlv.RECEIVED and len(received) < MAX_RECEIVED:
+                received.append(Received.decode(value))
             elements[tlv] = value
         return cls(
             code,
@@ -146,6 +182,9 @@ class Frame:
             observed=_endpoint(elements, Tlv.OBSERVED),
             reason=_reason(elements),
             candidates=tuple(candidates),
+            received=tuple(received),
+            peer=elements.get(Tlv.PEER, b""),
+            sealed=elements.get(Tlv.SEALED, b""),
         )
 
 

@@ -53,5 +53,3 @@ UNDER_LOAD_HANDSHAKES_PER_SECOND = 256
 
 # Counters this far behind the highest are still accepted (kernel: 8192 bits less one word).
 REPLAY_WINDOW = 8128
-# Inner packets that wait for a handshake, for each peer (kernel: MAX_STAGED_PACKETS).
-MAX_STAGED_PACKETS = 128

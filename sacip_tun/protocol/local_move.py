@@ -4,24 +4,28 @@
    old path, the peer writes its idle slot; a challenge over the new path proves that it carries.
 2. When the active address goes, the pair is switched at once and CHANGE goes out from the new one.
 3. Break before make is the same without PREPARE.
-4. CHANGE is repeated until it is acknowledged; after three copies every pair of addresses is tried.
-5. A plain WireGuard peer gets keepalives from the new address at 0, 50 and 200 ms, so that a late
+4. CHANGE is repeated until it is acknowledged; after three copies every pair of addresses is tried,
+   the link and the relays too (hunting), for as long as it takes.
+5. An address that stays, but behind another gateway, after suspend or after its carrier was away,
+   is told again as if it were new: there may be another NAT before it.
+6. A path that died without a word is left (liveness.py), and gone back to when it has healed.
+7. A plain WireGuard peer gets keepalives from the new address at 0, 50 and 200 ms, so that a late
    packet from the old path cannot have the last word.
 """
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from itertools import product
 
 from sacip_tun.protocol.address import Endpoint, Host
+from sacip_tun.protocol.choice import Choice
 from sacip_tun.protocol.events import Detached, Hunting, Kind, Moved, Moving, Prepared, Side
 from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Code, Frame, Reason
 from sacip_tun.protocol.sacip import (
     LOCAL_TRANSITIONS,
-    Link,
     LocalState,
     LocalTrigger,
+    Mover,
     following,
 )
 from sacip_tun.protocol.timers import Timer
@@ -38,8 +42,13 @@ CHANGE_COPIES = 3
 # Hunting starts at 0.2 s between rounds, doubled up to 15 s, and never ends.
 FIRST_HUNT = 0.2
 SLOWEST_HUNT = 15.0
+# From this round of hunting on, the link is asked by multicast, and other peers to relay.
+WIDE_HUNT = 2
 # A standby that the peer did not acknowledge is announced again after so many seconds.
 RETRY_STANDBY = 15.0
+# A path that died is asked whether it is well after so many seconds; slower while it is not.
+FIRST_HEAL = 0.5
+SLOWEST_HEAL = 5.0
 # Open questions of one move that are remembered.
 MAX_TOKENS = 64
 # Pairs of addresses tried in one round of hunting.
@@ -55,11 +64,19 @@ STANDBY_STATES = frozenset({LocalState.PREPARING, LocalState.PREPARED})
 class LocalMove:
     """The state of our address towards one peer, and what each change of it makes us send."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Mover) -> None:
         self._link = link
         self.state = LocalState.SETTLED
         self.number = 0
+        self.choice = Choice()
         self._sources: tuple[Source, ...] = ()
+        self._candidates: tuple[Host, ...] = ()
+        # The next hop behind the active address when it was last told, and whether there is a way.
+        # How the address in use was known to lead to the peer; None where it is not known yet.
+        self._way: Source | None = None
+        self._stranded = False
+        self._heal_tokens: dict[int, Host] = {}
+        self._heal_tries = 0
         self._old: Endpoint | None = None
         self._reason: Reason | None = None
         self._kind = Kind.BREAK_BEFORE_MAKE
@@ -70,8 +87,6 @@ class LocalMove:
         self._wanted: Reason | None = None
         self._words = 0
         self.milliseconds: float | None = None
-        # An address that the user or the peer chose is not left for one that routing prefers.
-        self._pinned: Host | None = None
 
     @property
     def detached(self) -> bool:
@@ -79,14 +94,28 @@ class LocalMove:
         return self.state is LocalState.DETACHED
 
     @property
+    def moving(self) -> bool:
+        """Whether a CHANGE of ours waits for its acknowledgement."""
+        return self.state in ACTIVE_STATES
+
+    @property
+    def hunting(self) -> bool:
+        """Whether no copy of CHANGE was acknowledged, and everything is tried."""
+        return self.state is LocalState.HUNTING
+
+    @property
     def candidates(self) -> tuple[Endpoint, ...]:
-        """Our usable addresses but the one in use: where else the peer may find us."""
+        """Where else the peer may find us: usable addresses, but the one in use."""
         active = self._link.path.local.active
-        others = (source.endpoint for source in self._sources)
-        return tuple(other for other in others if active is None or other.host != active.host)
+        if active is None:
+            return ()
+        hosts = [source.endpoint.host for source in self.choice.sources]
+        others = dict.fromkeys((*self._candidates, *hosts))
+        return tuple(Endpoint(host, active.port) for host in others if host != active.host)
 
     def reconsider(self, *, now: float) -> None:
-        """Announce the standby that was there before the peer was known to speak SACIP."""
+        """Announce the standby that was there before the peer, or its addresses, were known."""
+        self.choice.sources = self._leading_to_the_peer()
         if self.state is LocalState.SETTLED:
             self._consider_standby(now=now)
 
@@ -99,24 +128,49 @@ class LocalMove:
         now: float,
     ) -> None:
         """Take the addresses that lead to the peer, best first, and move where that is needed."""
-        path = self._link.path
-        self._sources = _of_family(sources, path.remote.active)
-        active = path.local.active
-        usable = self._source_of(active) is not None
+        self._sources = sources
+        self.choice.sources = sources = self._leading_to_the_peer()
+        self.choice.suspects.forget(present)
+        active = self._link.path.local.active
         reason = reasons.get(active.host, Reason.ADDRESS_REMOVED) if active else None
-        if self.detached and self._sources:
+        if self.detached and sources:
             self._switch(self._successor(), self._reason or Reason.ADDRESS_REMOVED, now=now)
-        elif usable:
-            self._refresh_active()
-            self._consider_standby(now=now)
+        elif self.choice.of(active) is not None:
+            self._stay(now=now)
         elif active is None:
-            self._start_at(self._sources)
-        elif not self._sources:
-            # Where routing knows no way but the address is there, packets may still arrive at it.
-            if active.host not in present:
-                self._detach(reason or Reason.ADDRESS_REMOVED)
-        else:
+            self._start_at(sources)
+        elif sources:
             self._switch(self._successor(), reason or Reason.ADDRESS_REMOVED, now=now)
+        elif active.host not in present or reason is Reason.CARRIER_LOST:
+            self._detach(reason or Reason.ADDRESS_REMOVED)
+        else:
+            self._stranded = True  # no way out, but packets may still arrive at this address
+
+    def candidates_changed(self, candidates: tuple[Host, ...]) -> None:
+        """Take the addresses of this host at which any peer may find it."""
+        self._candidates = candidates
+
+    def resumed(self, *, now: float) -> None:
+        """Tell the address again after suspend: whatever stood between may have forgotten us."""
+        if self._link.path.local.active is not None and self._link.engaged:
+            self._tell_again(Reason.RESUMED, now=now)
+
+    def path_died(self, new: Endpoint, *, now: float) -> None:
+        """Go over to `new`, which answered while the path in use was silent."""
+        active = self._link.path.local.active
+        if active is not None:
+            self.choice.suspects.blame(active.host, now=now)
+        if self.state is not LocalState.DETACHED:
+            self._switch(new, Reason.PATH_SILENT, now=now)
+        self._heal_tries = 0
+        self._link.arm(Timer.HEAL, now + FIRST_HEAL)
+
+    def found(self, *, now: float) -> None:
+        """The peer is somewhere that was not thought of: say CHANGE there at once."""
+        if self.state is LocalState.HUNTING:
+            self._hunt(now=now)
+        elif self.state is LocalState.CHANGING:
+            self._tell(now=now)
 
     def contacted_at(self, local: Endpoint) -> None:
         """Answer from the address that the peer used, unless we are the one who left it."""
@@ -124,10 +178,14 @@ class LocalMove:
         same = pair.active is not None and pair.active.host == local.host
         if same or local.host.is_multicast or local.host.is_unspecified:
             return
+        other_family = pair.active is not None and pair.active.host.version != local.host.version
         known = any(slot is not None and slot.host == local.host for slot in pair.slots)
-        if self.state is LocalState.SETTLED and (self.number == 0 or not known):
-            self._link.path.local = pair.moved_to(local)
-            self._pinned = local.host
+        if self.state is not LocalState.SETTLED and not other_family:
+            return
+        if self.number == 0 or not known or other_family:
+            source = self._way = self.choice.of(local)
+            self._link.path.local = pair.moved_to(source.endpoint if source else local)
+            self.choice.pinned = local.host
 
     def request(self, new: Endpoint, *, now: float) -> bool:
         """Begin a planned move to `new`, announced while the old address still works.
@@ -136,26 +194,30 @@ class LocalMove:
         """
         if (self.state, LocalTrigger.STANDBY) not in LOCAL_TRANSITIONS:
             return False
-        self._pinned = new.host
+        self.choice.pinned = new.host
         self._prepare(new, Reason.REQUESTED, now=now)
         return True
 
     def cancel(self) -> None:
         """Take a planned move back: the peer keeps the address in its idle slot, unused."""
-        self._pinned = None
+        self.choice.pinned = None
         self._drop_standby()
 
-    def acknowledged(self, frame: Frame, local: Endpoint, *, now: float) -> None:
-        """Take PREPARE_ACK or CHANGE_ACK of the current move; anything else is too late."""
+    def acknowledged(self, frame: Frame, local: Endpoint, source: Endpoint, *, now: float) -> bool:
+        """Take PREPARE_ACK or CHANGE_ACK of the current move; True where that settles it."""
         if frame.token not in self._tokens:
-            return
+            return False
         if frame.code == Code.PREPARE_ACK and self.state is LocalState.PREPARING:
             self._prepared(now=now)
         elif frame.code == Code.CHANGE_ACK and self.state in ACTIVE_STATES:
-            self._settled(frame, local, now=now)
+            self._settled(frame, local, source, now=now)
+            return True
+        return False
 
     def proven(self, frame: Frame, *, now: float) -> None:
-        """Take PATH_RESPONSE: the standby path carries."""
+        """Take PATH_RESPONSE: the standby path carries, or one that had died does again."""
+        if frame.token in self._heal_tokens:
+            self._healed(self._heal_tokens.pop(frame.token), now=now)
         if frame.token not in self._probe_tokens:
             return
         self._probe_tokens.clear()
@@ -164,21 +226,16 @@ class LocalMove:
         if self._wanted is not None and self.state is LocalState.PREPARED and standby is not None:
             self._switch(standby, self._wanted, now=now)
 
-    def resumed(self, *, now: float) -> None:
-        """Announce the address in use anew: a NAT on the way may have forgotten it meanwhile."""
-        active = self._link.path.local.active
-        telling = self.state is LocalState.CHANGING
-        if active is not None and self._link.engaged and not (telling or self.detached):
-            self._switch(active, Reason.RESUMED, now=now)
-
     def session_ready(self, *, now: float) -> None:
         """Say under the new session what the old one could not carry any more."""
         if self.state in ACTIVE_STATES:
             self._notify_switched(now=now)
 
     def handle_timer(self, timer: Timer, *, now: float) -> None:
-        """React to NOTICE, PROBE and LAST_WORD."""
-        if timer is Timer.PROBE:
+        """React to NOTICE, PROBE, HEAL and LAST_WORD."""
+        if timer is Timer.HEAL:
+            self._heal(now=now)
+        elif timer is Timer.PROBE:
             self._probe(now=now)
         elif timer is Timer.LAST_WORD:
             self._last_word(now=now)
@@ -193,49 +250,45 @@ class LocalMove:
 
     # Choosing
 
-    def _source_of(self, endpoint: Endpoint | None) -> Source | None:
-        for source in self._sources:
-            if endpoint is not None and source.endpoint.host == endpoint.host:
-                return source
-        return None
+    def _leading_to_the_peer(self) -> tuple[Source, ...]:
+        """Leave out a family in which no address of the peer is known."""
+        reach = self._link.destinations_for
+        return tuple(source for source in self._sources if reach(source.endpoint))
 
     def _start_at(self, sources: tuple[Source, ...]) -> None:
         """Take the first address: the peer has not heard of any, so this is no move."""
         if sources:
             self._link.path.local = self._link.path.local.of(sources[0].endpoint)
+            self._way = sources[0]
 
-    def _refresh_active(self) -> None:
-        """Take over a new outgoing interface of the address in use; that is no move."""
+    def _stay(self, *, now: float) -> None:
+        """The active address is usable still: see what is new about it, and what beside it."""
         pair = self._link.path.local
-        source = self._source_of(pair.active)
-        if source is not None and source.endpoint != pair.active:
+        source = self.choice.of(pair.active)
+        if source is None:
+            return
+        if source.endpoint != pair.active:  # another outgoing interface; that is no move
             self._link.path.local = pair.replaced(source.endpoint)
+        other_way = self._way is not None and source.gateway != self._way.gateway
+        if (other_way or self._stranded) and self._link.engaged:
+            self._tell_again(Reason.ROUTE_CHANGED, now=now)
+        self._way, self._stranded = source, False
+        self._consider_standby(now=now)
 
     def _consider_standby(self, *, now: float) -> None:
         """Keep the best other address announced, and go there where it is better."""
-        mine = self._source_of(self._link.path.local.active)
-        others = [source for source in self._sources if source is not mine]
-        if mine is None or not others:
+        mine = self.choice.of(self._link.path.local.active)
+        best = self.choice.best_beside(mine) if mine is not None else None
+        if mine is None or best is None:
             self._drop_standby()
-            return
-        best = min(others, key=lambda source: (source.deprecated, not source.preferred))
-        self._prepare(best.endpoint, self._preference(mine, best), now=now)
-
-    def _preference(self, mine: Source, other: Source) -> Reason | None:
-        """Why `other` is better than the address in use; None where it is not."""
-        if mine.deprecated != other.deprecated:
-            return Reason.ADDRESS_DEPRECATED if mine.deprecated else None
-        other_way = other.interface != mine.interface
-        better = other.preferred and not mine.preferred
-        if better and other_way and self._pinned != mine.endpoint.host:
-            return Reason.ROUTE_CHANGED
-        return None
+        else:
+            self._prepare(best.endpoint, self.choice.preference(mine, best), now=now)
 
     def _successor(self) -> Endpoint:
         """The announced standby where it is still usable, else the best there is."""
         standby = self._link.path.local.idle
-        announced = self._source_of(standby) if self.state in STANDBY_STATES else None
-        return (announced or self._sources[0]).endpoint
+        announced = self.choice.of(standby) if self.state in STANDBY_STATES else None
+        return (announced or self.choice.best()).endpoint
 
     def _drop_standby(self) -> None:
         if self.state in STANDBY_STATES:
@@ -314,9 +367,10 @@ class LocalMove:
         if self.state is not LocalState.PREPARED or self._tries == PROBES:
             return
         self._tries += 1
-        question = Frame(Code.PATH_CHALLENGE, number=self.number, new=path.local.idle)
-        token = self._link.ask(question, path.local.idle, path.remote.active, now=now)
-        self._probe_tokens.append(token)
+        standby = path.local.idle
+        question = Frame(Code.PATH_CHALLENGE, number=self.number, new=standby)
+        for remote in self._link.destinations_for(standby)[:1]:
+            self._probe_tokens.append(self._link.ask(question, standby, remote, now=now))
         self._link.arm(Timer.PROBE, now + self._pause())
 
     # The switch
@@ -333,6 +387,7 @@ class LocalMove:
         if not announced:
             self._begin(reason, Kind.BREAK_BEFORE_MAKE, now=now)
         path.local = path.local.moved_to(new)
+        self._way, self._stranded = self.choice.of(new), False
         moving = Moving(self._link.key, self.number, self._old, new, reason, self._kind)
         self._link.emit(moving)
         self._notify_switched(now=now)
@@ -346,6 +401,14 @@ class LocalMove:
         elif sealable:
             self._tries = 0
             self._tell(now=now)
+            if self._kind is Kind.BREAK_BEFORE_MAKE:
+                self._link.resend_unheard(now=now)
+
+    def _tell_again(self, reason: Reason, *, now: float) -> None:
+        """Announce the active address as if it were new."""
+        active = self._link.path.local.active
+        if active is not None and (self.state, LocalTrigger.SWITCH) in LOCAL_TRANSITIONS:
+            self._switch(active, reason, now=now)
 
     def _tell(self, *, now: float) -> None:
         """Send a copy of CHANGE to every place where the peer may be."""
@@ -354,36 +417,47 @@ class LocalMove:
             self._tries = 0
             self._hunt(now=now)
             return
-        self._change((self._link.path.local.active,), self._link.destinations[:2], now=now)
+        active = self._link.path.local.active
+        remotes = self._link.destinations_for(active)
+        self._change(((active, remote) for remote in remotes), now=now)
         self._link.arm(Timer.NOTICE, now + self._pause())
 
-    def _change(
-        self,
-        locals_: Iterable[Endpoint | None],
-        remotes: Iterable[Endpoint],
-        *,
-        now: float,
-    ) -> None:
+    def _change(self, pairs: Iterable[tuple[Endpoint | None, Endpoint]], *, now: float) -> None:
         self._tries += 1
-        for local, remote in list(product(locals_, remotes))[:PAIRS_A_ROUND]:
-            if local is None or local.host.version == remote.host.version:
-                self._ask(Code.CHANGE, local, remote, new=local, now=now)
+        for local, remote in list(pairs)[:PAIRS_A_ROUND]:
+            self._ask(Code.CHANGE, local, remote, new=local, now=now)
 
     def _hunt(self, *, now: float) -> None:
         """Try every own address with every address of the peer, and a handshake."""
         if not self._link.speaks_sacip:
             self._leave_plain_peer(sealable=self._link.can_seal(now=now), now=now)
             return
-        self._change((s.endpoint for s in self._sources), self._link.destinations, now=now)
+        self._change(self._link.pairs(), now=now)
+        if self._tries >= WIDE_HUNT:
+            self._ask_around(now=now)
         self._link.start_handshake(now=now)
         self._link.emit(Hunting(self._link.key, self.number, self._tries))
         self._link.arm(Timer.NOTICE, now + doubled(FIRST_HUNT, self._tries - 1, SLOWEST_HUNT))
 
-    def _settled(self, frame: Frame, local: Endpoint, *, now: float) -> None:
+    def _ask_around(self, *, now: float) -> None:
+        """Neither end knows where the other is: ask the own link, and peers that know both."""
+        for source in self.choice.sources:
+            for group in self._link.groups_on(source):
+                steered = Endpoint(source.endpoint.host, source.endpoint.port, source.interface)
+                self._ask(Code.CHANGE, steered, group, new=source.endpoint, now=now)
+        active = self._link.path.local.active
+        self._link.ask_relays(self._notice(Code.CHANGE, active), now=now)
+
+    def _settled(self, frame: Frame, local: Endpoint, source: Endpoint, *, now: float) -> None:
         path = self._link.path
         path.observed = frame.observed
+        other_family = path.remote.active is None or (
+            path.remote.active.host.version != source.host.version
+        )
         if path.local.active is None or path.local.active.host != local.host:
             path.local = path.local.moved_to(local)  # hunting found another pair that works
+        if self.state is LocalState.HUNTING or other_family:
+            self._link.peer_found(source)
         self._enter(LocalTrigger.CHANGE_ACK)
         self._finish(now=now)
 
@@ -421,6 +495,30 @@ class LocalMove:
                 )
             )
         self._consider_standby(now=now)
+
+    # Healing
+
+    def _heal(self, *, now: float) -> None:
+        """Ask every path that died whether it is well (Timer.HEAL)."""
+        suspects = self.choice.suspects
+        for host in self._heal_tokens.values():
+            suspects.unanswered(host)
+        self._heal_tokens.clear()
+        suspected = [s for s in self.choice.sources if s.endpoint.host in suspects]
+        if not suspected or self.state is LocalState.DETACHED:
+            return  # armed again when the next path dies
+        for source in suspected:
+            question = Frame(Code.PATH_CHALLENGE, number=self.number)
+            for remote in self._link.destinations_for(source.endpoint)[:1]:
+                token = self._link.ask(question, source.endpoint, remote, now=now)
+                self._heal_tokens[token] = source.endpoint.host
+        well = any(suspects.is_well(source.endpoint.host) for source in suspected)
+        self._heal_tries = 0 if well else self._heal_tries + 1
+        self._link.arm(Timer.HEAL, now + doubled(FIRST_HEAL, self._heal_tries, SLOWEST_HEAL))
+
+    def _healed(self, host: Host, *, now: float) -> None:
+        if self.choice.suspects.answered(host, now=now) and self.state is not LocalState.DETACHED:
+            self._consider_standby(now=now)
 
     def _detach(self, reason: Reason) -> None:
         """No address at all: keys stay, inner packets wait."""
@@ -460,8 +558,19 @@ class LocalMove:
         new: Endpoint | None,
         now: float,
     ) -> None:
-        notice = Frame(code, number=self.number, old=self._old, new=new, reason=self._reason)
-        self._tokens.append(self._link.ask(notice, local, remote, now=now))
+        self._tokens.append(self._link.ask(self._notice(code, new), local, remote, now=now))
+
+    def _notice(self, code: Code, new: Endpoint | None) -> Frame:
+        told = self._link.received() if code is Code.CHANGE else ()
+        return Frame(
+            code,
+            number=self.number,
+            old=self._old,
+            new=new,
+            reason=self._reason,
+            received=told,
+            candidates=self.candidates if code is Code.CHANGE else (),
+        )
 
     def _pause(self) -> float:
         """Time until the next copy: two early ones, then the doubling timeout."""
@@ -474,9 +583,3 @@ class LocalMove:
 def doubled(first: float, times: int, at_most: float) -> float:
     """Return a pause in seconds that was doubled so many times; any number of times is fine."""
     return min(first * 2.0 ** min(times, 32), at_most)
-
-
-def _of_family(sources: tuple[Source, ...], remote: Endpoint | None) -> tuple[Source, ...]:
-    """Return those from which `remote` can be reached."""
-    version = None if remote is None else remote.host.version
-    return tuple(s for s in sources if version in {None, s.endpoint.host.version})

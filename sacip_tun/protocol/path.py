@@ -1,6 +1,6 @@
 """One outer path to a peer: where from, where to, its round trip time, what it may carry."""
 
-from sacip_tun.protocol.address import AddressPair, Endpoint
+from sacip_tun.protocol.address import AddressPair, Endpoint, Host
 
 # Without a sample a round trip is assumed to take this long, in seconds (RFC 6298 2.1).
 INITIAL_RTT = 1.0
@@ -21,10 +21,11 @@ class Path:
     """Both address pairs, the round trip time and the byte budget of an unproven remote address.
 
     `local` holds our two addresses (deck: sac_rcv_saddr[2], sac_rcv_saddr_act), `remote` the peer's
-    (sac_daddr[2], sac_daddr_act). Each is replaced whole, in one assignment.
+    (sac_daddr[2], sac_daddr_act). Each is replaced whole, in one assignment. `exhausted` tells that
+    the budget did not suffice for what was to be sent last.
     """
 
-    __slots__ = ("_budget", "local", "observed", "remote", "rtt")
+    __slots__ = ("_budget", "exhausted", "local", "observed", "remote", "rtt")
 
     def __init__(self, remote: Endpoint | None) -> None:
         self.local = AddressPair()
@@ -32,6 +33,17 @@ class Path:
         self.observed: Endpoint | None = None
         self.rtt: float | None = None
         self._budget: int | None = None
+        self.exhausted = False
+
+    @property
+    def matched(self) -> bool:
+        """Whether both ends are known and of one family, so that something can be sent."""
+        local, remote = self.local.active, self.remote.active
+        return remote is not None and (local is None or local.host.version == remote.host.version)
+
+    def own_host(self, default: Endpoint) -> Host:
+        """Return our address in use, that of `default` where the kernel chooses."""
+        return (self.local.active or default).host
 
     def sampled(self, seconds: float) -> None:
         """Take a measured round trip into the smoothed time."""
@@ -45,21 +57,25 @@ class Path:
     def limit(self, credit: int) -> None:
         """Start a byte budget: the active remote address is not proven."""
         self._budget = min(credit, MAX_CREDIT)
+        self.exhausted = False
 
     def lift_limit(self) -> None:
         """End the byte budget: the address is proven, or given up."""
         self._budget = None
+        self.exhausted = False
 
     def received(self, length: int) -> None:
         """Account bytes that came from the active remote address."""
         if self._budget is not None:
             self._budget += AMPLIFICATION_LIMIT * length
+            self.exhausted = False
 
     def may_carry(self, length: int) -> bool:
         """Spend `length` bytes of the budget; False where it does not suffice."""
         if self._budget is None:
             return True
         if length > self._budget:
+            self.exhausted = True
             return False
         self._budget -= length
         return True

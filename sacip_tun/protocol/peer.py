@@ -5,37 +5,38 @@ WireGuard's rules (paper 5 and 6) live here as verbs that report facts: `data_se
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from sacip_tun.protocol import limits
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.context import Context, Datagram
 from sacip_tun.protocol.cookie import CookieJar
-from sacip_tun.protocol.errors import Drop, LocalError
-from sacip_tun.protocol.events import (
-    Event,
-    FrameSent,
-    HandshakeCompleted,
-    HandshakeGaveUp,
-    HandshakeUnanswered,
-    SessionReady,
-)
+from sacip_tun.protocol.delivery import Delivery
+from sacip_tun.protocol.errors import Drop
+from sacip_tun.protocol.events import Event, FrameSent, HandshakeCompleted
 from sacip_tun.protocol.exchange import Exchange
-from sacip_tun.protocol.frames import Frame, code_name
-from sacip_tun.protocol.handshake import Handshake
+from sacip_tun.protocol.facts import Source
+from sacip_tun.protocol.frames import Code, Frame, code_name
+from sacip_tun.protocol.hold import UNTAGGED, Tag, Waiting
+from sacip_tun.protocol.initiator import Initiator
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY
-from sacip_tun.protocol.messages import Initiation
-from sacip_tun.protocol.path import Path
+from sacip_tun.protocol.liveness import Liveness
+from sacip_tun.protocol.path import INITIAL_RTT, Path
+from sacip_tun.protocol.questions import Questions
+from sacip_tun.protocol.received import Received
+from sacip_tun.protocol.ring import Run
 from sacip_tun.protocol.session import Keypairs, Session
-from sacip_tun.protocol.staged import Staged
-from sacip_tun.protocol.tai64n import timestamp
 from sacip_tun.protocol.timers import Timer
+from sacip_tun.protocol.whereabouts import Whereabouts
 
-# Open questions remembered, and for how long, in seconds; then an answer tells nothing any more.
-MAX_QUESTIONS = 64
-MAX_QUESTION_AGE = 10.0
+# Who has nothing to say answers with a passive keepalive (WireGuard 6.5). That takes a round trip
+# more, which is never counted as more than 1 s.
+LONGEST_ANSWER = limits.KEEPALIVE_TIMEOUT + 1.0
 # The span in seconds over which `recent_bytes` counts.
 RECENT = 2.0
+# How often a path that is busy with a move is looked at again, in seconds.
+LATER = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class PeerSettings:
     """What the user says about a peer. Keys are 32 bytes; `keepalive` is in seconds, 0 is off.
 
     `named` says that the endpoint is a name, which somebody resolves and tells to `resolved`.
+    `relay` permits this peer to hand notices to others for us, and us to do so for it.
     """
 
     public_key: bytes
@@ -52,6 +54,7 @@ class PeerSettings:
     keepalive: int = 0
     sacip: bool = True
     strict_nat: bool = False
+    relay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,13 @@ class Peer:
     def __init__(self, settings: PeerSettings, context: Context) -> None:
         self.settings = settings
         self.path = Path(settings.endpoint)
-        self.configured = settings.endpoint
-        self.handshake = Handshake()
         self.cookies = CookieJar(settings.public_key)
         self.keypairs = Keypairs()
-        self.staged = Staged()
         self.exchange = Exchange(self, strict=settings.strict_nat)
+        self.where = Whereabouts(self.path, self.exchange, settings.endpoint)
+        self.liveness = Liveness(self)
+        self.delivery = Delivery(self)
+        self.initiator = Initiator(self, context, marked=settings.sacip)
         self.speaks_sacip = False
         self.once_spoke_sacip = False
         self.rx_bytes = 0
@@ -85,14 +89,12 @@ class Peer:
         self._newest: tuple[float, int] | None = None
         self._newest_from: Endpoint | None = None
         self._context = context
-        self._timestamp: bytes | None = None
-        self._attempts = 0
-        self._rotation = 0
-        self._attempted: float | None = None
-        self._unanswered_since = 0.0
+        # Not the timer's start: that begins anew when it has fired, and nothing was heard yet.
+        self._unanswered_since: float | None = None
+        self._heard_at = 0.0
         self._another_keepalive = False
         self._last_minute = False
-        self._questions: dict[int, float] = {}
+        self._questions = Questions()
         self._recent: deque[tuple[float, int]] = deque(maxlen=16)
 
     @property
@@ -103,90 +105,220 @@ class Peer:
     @property
     def engaged(self) -> bool:
         """Whether there is a session, or a handshake under way."""
-        return self.keypairs.current is not None or self._is_set(Timer.RETRY_HANDSHAKE)
+        return self.keypairs.current is not None or self.initiator.under_way
 
     def unanswered(self, *, now: float) -> bool:
-        """Whether data that went out has gone unanswered past the passive keepalive's time."""
-        waited = now - self._unanswered_since
-        return self._is_set(Timer.NEW_HANDSHAKE) and waited > limits.KEEPALIVE_TIMEOUT
+        """Whether data that went out has gone unanswered for longer than any live peer takes."""
+        since = self._unanswered_since
+        return since is not None and now - since > LONGEST_ANSWER
 
     @property
     def connecting(self) -> bool:
         """Whether a handshake is under way."""
-        return self._is_set(Timer.RETRY_HANDSHAKE)
+        return self.initiator.under_way
 
     @property
-    def destinations(self) -> tuple[Endpoint, ...]:
-        """Every address at which the peer might be, the active one first."""
-        remote = self.path.remote
-        known = (remote.active, remote.idle, self.configured, *self.exchange.candidates)
-        return tuple(dict.fromkeys(endpoint for endpoint in known if endpoint is not None))
+    def round_trip(self) -> float:
+        """The round trip time of the path in use, in seconds."""
+        return INITIAL_RTT if self.path.rtt is None else self.path.rtt
+
+    @property
+    def held(self) -> int:
+        """How many inner packets wait; a super-packet counts as one."""
+        return len(self.delivery.hold)
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the path in use seems dead: challenges or a handshake go unanswered."""
+        knocking = self.initiator.unanswered and self.keypairs.current is not None
+        return self.liveness.doubting or knocking
 
     @property
     def reachable(self) -> bool:
         """Whether there is, or may soon be, an endpoint: a name counts until it is resolved."""
         return self.path.remote.active is not None or self.settings.named
 
-    def resolved(self, endpoint: Endpoint, *, now: float) -> None:
-        """Take the address that the configured name has now.
+    def resolved(self, endpoints: tuple[Endpoint, ...], *, now: float) -> None:
+        """Take the addresses that the configured name has now, best first.
 
-        It is where to begin, and a candidate while hunting; it never overrides an address at which
-        the peer was heard.
+        They are where to begin, and candidates while hunting; they never override an address at
+        which the peer was heard.
         """
-        news = endpoint != self.configured
-        self.configured = endpoint
+        news = set(endpoints) - set(self.where.configured)
+        self.where.configured = endpoints
         if self.path.remote.active is None or self.last_handshake is None:
-            self.path.remote = self.path.remote.of(endpoint)
+            self.path.remote = self.path.remote.of(endpoints[0])
         # The same address again is no reason: an answer may be on its way to the initiation that is
         # under way, and a peer that is gone must be given up some time.
         if news and not self.can_seal(now=now):
             self.start_handshake(now=now, urgent=True)
+        elif news:
+            self.seek(now=now)
 
     # Sending inner packets
 
     def grant(self, count: int, length: int, *, now: float) -> Grant | None:
         """Reserve `count` counters for a super-packet of `length` bytes; None: it must wait."""
-        session = self.keypairs.current
-        remote = self.path.remote.active
+        session, remote = self.keypairs.current, self.path.remote.active
         if session is None or remote is None or not session.may_send(count, now=now):
             return None
-        if self.detached or not self.path.may_carry(length):
+        if self.held_for is not None or not self.path.may_carry(length):
             return None
         first = session.reserve(count)
         self.data_sent(length, now=now)
         self._keep_fresh(session, now=now)
         return Grant(session, first, self.path.local.active, remote)
 
-    def stage(self, packet: bytes, *, now: float) -> None:
-        """Keep an inner packet until it can be sent, and see to it that it can."""
-        self._context.drops[Drop.STAGED_OVERFLOW] += self.staged.add(packet)
+    def stage(self, packet: bytes, tag: Tag = UNTAGGED, *, first: bool = False, now: float) -> None:
+        """Keep an inner packet until it can be sent, and see to it that it can.
+
+        `first` puts one back that had waited and was refused.
+        """
+        self.delivery.keep(packet, tag, first=first, why=self.held_for, now=now)
         if not self.can_seal(now=now):
             self.start_handshake(now=now)
+        if self.liveness.silent and not self.is_set(Timer.LIVENESS):
+            self.liveness.ask(now=now)
+
+    def take_held(self, *, now: float) -> Iterator[Waiting]:
+        """Yield the held packets that may go now; none where the path does not carry."""
+        return self.delivery.take(now=now) if self.can_send(now=now) else iter(())
+
+    def sent(self, data: memoryview, size: int, *, now: float) -> None:
+        """Sealed inner packets went out, in datagrams of `size` bytes but the last."""
+        if self.speaks_sacip:
+            self.delivery.sent(data, size, now=now)
 
     def can_send(self, *, now: float) -> bool:
         """Tell whether inner packets need not wait."""
-        remote = self.path.remote.active
-        return self.can_seal(now=now) and remote is not None and not self.detached
+        return self.can_seal(now=now) and self.held_for is None
+
+    @property
+    def held_for(self) -> str | None:
+        """What inner packets are held for, beside a session; None where they are not."""
+        if self.detached:
+            return "no address of this host leads to the peer"
+        if self.liveness.silent:
+            return "the path does not answer"
+        if self.exchange.local_move.hunting:
+            return "the peer has not acknowledged the new address"
+        if not self.path.matched:
+            return "no address of the peer is proven in this family"
+        if self.path.exhausted:
+            return "the peer's new address is not proven yet"
+        return None
 
     @property
     def detached(self) -> bool:
         """Whether no local address leads to the peer."""
         return self.exchange.local_move.detached
 
+    # After a move or a silence
+
+    def carries(self, received: tuple[Received, ...], *, before: float, now: float) -> None:
+        """A path carries: send what was lost before `before`, then what waits."""
+        resent = self.delivery.resend(received, before=before, now=now)
+        self.delivery.carries(resent, now=now)
+
+    def resend_unheard(self, *, now: float) -> None:
+        """Send again what went out since the peer was last heard: it may be lost."""
+        if self.path.matched:
+            self.delivery.resend_unheard(self._heard_at - self.round_trip, now=now)
+
+    def send_again(self, run: Run, *, now: float) -> bool:
+        """Send sealed datagrams over the path in use; False where it does not carry them."""
+        remote, length = self.path.remote.active, len(run.data)
+        if remote is None or not self.path.matched or not self.path.may_carry(length):
+            return False
+        again = Datagram(run.data, self.path.local.active, remote, run.size)
+        self._context.outbox.append(again)
+        self._authenticated_sent(length, now=now)
+        return True
+
+    def alive(self, *, now: float) -> None:
+        """The peer was heard over a path that carries."""
+        was_silent = self.liveness.silent
+        self.liveness.heard()
+        if was_silent:
+            self.delivery.carries(0, now=now)
+
+    def take_path(self, local: Endpoint | None, remote: Endpoint, *, now: float) -> None:
+        """Go over to a pair that answered while the one in use is silent."""
+        active = self.path.local.active
+        self.peer_found(remote)
+        if local is not None and active is not None and local.host != active.host:
+            self.exchange.local_move.path_died(local, now=now)
+
+    def peer_found(self, remote: Endpoint) -> None:
+        """Go over to an address of the peer that has just answered."""
+        self.exchange.remote_move.found(remote)
+
+    def wanted(self, *, now: float) -> bool:
+        """Tell whether anybody waits for the path to carry."""
+        self.delivery.expire(now=now)
+        return bool(self.delivery.hold)
+
+    def seek(self, *, now: float) -> None:
+        """Somebody knows where the peer may be: ask there, if it is not where it was."""
+        if self.exchange.local_move.moving:
+            self.exchange.local_move.found(now=now)
+        elif self.liveness.doubting:
+            self.liveness.ask(now=now)
+
+    def relay(self, frame: Frame, source: Endpoint, *, now: float) -> None:
+        """Take RELAY or RELAYED. Raises RemoteError where that is not permitted."""
+        if frame.code == Code.RELAY:
+            self._context.relay.pass_on(self.key, frame, source, now=now)
+        else:
+            self._context.relay.hand_over(self.key, frame, now=now)
+
+    # Everywhere the peer may be
+
+    @property
+    def destinations(self) -> tuple[Endpoint, ...]:
+        """Every address at which the peer might be, the active one first."""
+        return self.where.destinations
+
+    def destinations_for(self, local: Endpoint | None) -> tuple[Endpoint, ...]:
+        """Return the addresses at which the peer may be, of the family of `local`, best first."""
+        return self.where.destinations_for(local)
+
+    def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
+        """Return every pair of addresses of one family, the one in use first."""
+        return self.where.pairs()
+
+    def groups_on(self, source: Source) -> tuple[Endpoint, ...]:
+        """Return where everybody on the link of `source` hears us on the peer's port."""
+        return self.where.groups_on(source)
+
+    def ask_relays(self, notice: Frame, *, now: float) -> None:
+        """Have other peers hand over a sealed notice, where both ends permit it."""
+        session = self.keypairs.current
+        if session is None or not session.may_send(now=now):
+            return
+        token = self._context.random_u64()
+        self._questions.ask(token, now=now)
+        bare = replace(
+            notice, association=self._context.association, token=token, received=(), candidates=()
+        )
+        self._context.relay.ask(self.key, lambda: session.seal(bare.encode_short()), now=now)
+
     # What happened (WireGuard paper 6)
 
     def data_sent(self, length: int, *, now: float) -> None:
         """Inner packets of `length` bytes go out."""
-        if not self._is_set(Timer.NEW_HANDSHAKE):
-            patience = limits.NEW_HANDSHAKE_TIMEOUT + self._jitter()
+        if not self.is_set(Timer.NEW_HANDSHAKE):
+            patience = limits.NEW_HANDSHAKE_TIMEOUT + self._context.jitter(limits.REKEY_JITTER)
             self.arm(Timer.NEW_HANDSHAKE, now + patience)
+        if self._unanswered_since is None:
             self._unanswered_since = now
+            self.liveness.data_sent(now=now)
         self.disarm(Timer.PASSIVE_KEEPALIVE)
         self._authenticated_sent(length, now=now)
 
     def data_received(self, *, now: float) -> None:
         """Inner packets came in: if nothing goes back, say that we live."""
-        if not self._is_set(Timer.PASSIVE_KEEPALIVE):
+        if not self.is_set(Timer.PASSIVE_KEEPALIVE):
             self.arm(Timer.PASSIVE_KEEPALIVE, now + limits.KEEPALIVE_TIMEOUT)
         else:
             self._another_keepalive = True
@@ -194,7 +326,9 @@ class Peer:
     def authenticated_received(self, length: int, *, now: float) -> None:
         """Anything authenticated came in, `length` bytes of UDP payload."""
         self.rx_bytes += length
+        self._heard_at = now
         self._recent.append((now, length))
+        self._unanswered_since = None
         self.disarm(Timer.NEW_HANDSHAKE)
         self._rearm_persistent(now=now)
 
@@ -254,7 +388,7 @@ class Peer:
         """Follow an authenticated contact without more ado: WireGuard's own roaming (paper 2.1)."""
         self.exchange.local_move.contacted_at(local)
         known = self.path.remote.active
-        trusted = known is None or remote in {known, self.configured}
+        trusted = known is None or remote in {known, *self.where.configured}
         if self.must_speak_sacip and not trusted:
             self.exchange.remote_move.stranger(local, remote, now=now)
         else:
@@ -273,6 +407,11 @@ class Peer:
         session = self.keypairs.current
         return session is not None and session.window.highest >= 0
 
+    def received(self) -> tuple[Received, ...]:
+        """Return which messages arrived in the current session and the one before it."""
+        pairs = (self.keypairs.current, self.keypairs.previous)
+        return tuple(Received.of(s.local_index, s.window) for s in pairs if s is not None)
+
     def adopt(self, session: Session, *, now: float) -> None:
         """Rotate a newly agreed session in, and retire those that it pushes out."""
         self.arm(Timer.ERASE_KEYS, now + limits.ERASE_KEYS_AFTER_TIME)
@@ -290,61 +429,24 @@ class Peer:
 
     def session_ready(self, session: Session, *, marked: bool, now: float) -> None:
         """The current session can carry data: say so, and let what waited go."""
-        self._end_handshake()
+        self.initiator.end()
         self._last_minute = False
         self.last_handshake = now
         remote = self.path.remote.active
         self.emit(HandshakeCompleted(self.key, session.initiator, remote))
-        if session.initiator and not self.staged:
+        if session.initiator and not (self.delivery.hold and self.can_send(now=now)):
             self.send_keepalive(now=now)  # confirms the session to the responder
-        self.emit(SessionReady(self.key))
+        self.alive(now=now)
+        if self.can_send(now=now):
+            self.delivery.carries(0, now=now)
         if self.settings.sacip:
             self.exchange.session_ready(initiator=session.initiator, marked=marked, now=now)
-
-    def _end_handshake(self) -> None:
-        self.disarm(Timer.RETRY_HANDSHAKE)
-        self._attempts = 0
 
     # Handshakes
 
     def start_handshake(self, *, now: float, urgent: bool = False) -> None:
         """Send an initiation unless one is under way or 5 s have not passed since the last."""
-        recent = self._attempted is not None and now - self._attempted < limits.REKEY_TIMEOUT
-        if not urgent and (recent or self._is_set(Timer.RETRY_HANDSHAKE)):
-            return
-        self._attempts = self._rotation = 0
-        self._initiate(now=now)
-
-    def _initiate(self, *, now: float) -> None:
-        self._attempted = now
-        self.arm(Timer.RETRY_HANDSHAKE, now + limits.REKEY_TIMEOUT + self._jitter())
-        if not self.destinations or self.detached:
-            return  # tried again by the timer: the name may resolve, an address may appear
-        # Each try goes to another place where the peer might be. That is safe: only an
-        # authenticated answer moves the path.
-        remote = self.destinations[self._rotation % len(self.destinations)]
-        self._rotation += 1
-        local = self.path.local.active if remote == self.path.remote.active else None
-        try:
-            initiation = self._initiation()
-        except LocalError:
-            self._context.drops[Drop.UNUSABLE_KEY] += 1  # a point of low order: nobody has it
-            return
-        data = self.cookies.seal(initiation.encode(), now=now)
-        self.send_handshake(data, local, remote, now=now)
-
-    def _initiation(self) -> Initiation:
-        context = self._context
-        index = context.claim_index(self.key, self.handshake.local_index)
-        marked = self.settings.sacip
-        self._timestamp = timestamp(context.unix_ns(), self._timestamp, sacip=marked)
-        return self.handshake.initiate(
-            context.identity,
-            self.key,
-            index=index,
-            timestamp=self._timestamp,
-            ephemeral=context.entropy(32),
-        )
+        self.initiator.start(now=now, urgent=urgent)
 
     def send_handshake(
         self, data: bytes, local: Endpoint | None, remote: Endpoint, *, now: float
@@ -353,21 +455,11 @@ class Peer:
         self._context.outbox.append(Datagram(data, local, remote))
         self._authenticated_sent(len(data), now=now)
 
-    def _retry_handshake(self, *, now: float) -> None:
-        if self.detached:
-            self.arm(Timer.RETRY_HANDSHAKE, now + limits.REKEY_TIMEOUT)
-            return
-        self._attempts += 1
-        if self._attempts > limits.MAX_HANDSHAKE_RETRIES:
-            self._end_handshake()
-            dropped = len(self.staged.take())
-            self._context.drops[Drop.GAVE_UP] += dropped
-            self.emit(HandshakeGaveUp(self.key, dropped))
-            if not self._is_set(Timer.ERASE_KEYS):
-                self.arm(Timer.ERASE_KEYS, now + limits.ERASE_KEYS_AFTER_TIME)
-        else:
-            self.emit(HandshakeUnanswered(self.key, self._attempts))
-            self._initiate(now=now)
+    def give_up(self, *, now: float) -> int:
+        """Drop what waits for a session; returns how many packets that were."""
+        if not self.is_set(Timer.ERASE_KEYS):
+            self.arm(Timer.ERASE_KEYS, now + limits.ERASE_KEYS_AFTER_TIME)
+        return self.delivery.give_up()
 
     # Messages without inner packets
 
@@ -379,7 +471,8 @@ class Peer:
         if session is None or not session.may_send(now=now):
             self.start_handshake(now=now)
         elif self.path.remote.active is not None:
-            self._send_sealed(b"", session, self.path.local.active, self.path.remote.active, now)
+            local = self.path.local.active if self.path.matched else None
+            self._send_sealed(b"", session, local, self.path.remote.active, now)
             self.disarm(Timer.PASSIVE_KEEPALIVE)
 
     def ask(
@@ -387,22 +480,23 @@ class Peer:
     ) -> int:
         """Send a frame that wants an answer, under a new token; return it, 0 if unsent."""
         token = self._context.random_u64()
-        while len(self._questions) >= MAX_QUESTIONS:
-            del self._questions[next(iter(self._questions))]
-        self._questions[token] = now
+        self._questions.ask(token, now=now)
         return token if self._say(frame, token, local, remote, now=now) else 0
 
-    def answer(self, frame: Frame, local: Endpoint, remote: Endpoint, *, now: float) -> None:
+    def answer(self, frame: Frame, local: Endpoint | None, remote: Endpoint, *, now: float) -> None:
         """Send an answer over the path that the question took."""
         self._say(frame, frame.token, local, remote, now=now)
 
-    def answered(self, token: int, *, now: float) -> bool:
-        """Tell whether `token` is of an open question of ours, and close that question."""
-        asked = self._questions.pop(token, None)
-        if asked is None or now - asked > MAX_QUESTION_AGE:
-            return False
-        self.path.sampled(now - asked)
-        return True
+    def tell(self, frame: Frame, *, now: float) -> None:
+        """Send a frame that wants no answer over the path in use."""
+        self._say(frame, 0, self.path.local.active, self.path.remote.active, now=now)
+
+    def answered(self, token: int, *, now: float) -> float | None:
+        """Close an open question of ours, and return when it was asked; None if it is none."""
+        asked = self._questions.answered(token, now=now)
+        if asked is not None:
+            self.path.sampled(now - asked)
+        return asked
 
     def _say(
         self,
@@ -440,25 +534,29 @@ class Peer:
 
     def handle_timer(self, timer: Timer, *, now: float) -> None:
         """Do what an expired timer is for."""
-        if timer is Timer.RETRY_HANDSHAKE:
-            self._retry_handshake(now=now)
-        elif timer is Timer.NEW_HANDSHAKE:
-            self.start_handshake(now=now)
-        elif timer is Timer.PASSIVE_KEEPALIVE:
-            self._passive_keepalive(now=now)
-        elif timer is Timer.PERSISTENT_KEEPALIVE:
+        if timer is Timer.PERSISTENT_KEEPALIVE:
             self.arm(timer, now + self.settings.keepalive)
             self.send_keepalive(now=now)
         elif timer is Timer.ERASE_KEYS:
             self.erase()
-        elif timer is Timer.HELLO:
-            self.exchange.greet(now=now)
-        elif timer is Timer.CHALLENGE:
-            self.exchange.remote_move.ask_again(now=now)
-        elif timer is Timer.VERDICT:
-            self.exchange.remote_move.verdict()
+        elif timer is Timer.RETRY_HANDSHAKE:
+            self.initiator.retry(now=now)
+        elif timer is Timer.NEW_HANDSHAKE:
+            self.start_handshake(now=now)
+        elif timer is Timer.PASSIVE_KEEPALIVE:
+            self._passive_keepalive(now=now)
+        elif timer is Timer.LIVENESS:
+            self._ask_for_life(now=now)
+        elif timer in {Timer.RELEASE, Timer.RING}:
+            self.delivery.handle_timer(timer, now=now)
         else:
-            self.exchange.local_move.handle_timer(timer, now=now)
+            self.exchange.handle_timer(timer, now=now)
+
+    def _ask_for_life(self, *, now: float) -> None:
+        if self.exchange.local_move.moving:
+            self.arm(Timer.LIVENESS, now + LATER)  # the move itself asks everywhere
+        else:
+            self.liveness.ask(now=now)
 
     def _passive_keepalive(self, *, now: float) -> None:
         self.send_keepalive(now=now)
@@ -468,8 +566,10 @@ class Peer:
 
     def erase(self) -> None:
         """Forget every key and handshake of this peer."""
-        self._context.release_index(self.handshake.local_index)
-        self.handshake.abandon()
+        self.initiator.abandon()
+        self.delivery.clear()
+        self.liveness.heard()
+        self._unanswered_since = None
         for session in self.keypairs.erase():
             self._context.retire(session)
 
@@ -485,8 +585,11 @@ class Peer:
         """Stop a timer of this peer."""
         self._context.timers.stop(self.key, timer)
 
-    def _is_set(self, timer: Timer) -> bool:
+    def is_set(self, timer: Timer) -> bool:
+        """Tell whether a timer of this peer is armed."""
         return self._context.timers.is_set(self.key, timer)
 
-    def _jitter(self) -> float:
-        return self._context.jitter(limits.REKEY_JITTER)
+    def count(self, reason: Drop, number: int) -> None:
+        """Count what was dropped."""
+        if number:
+            self._context.drops[reason] += number

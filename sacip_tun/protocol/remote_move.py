@@ -157,6 +157,13 @@ class RemoteMove:
             self._end_trial()
             self._apply(self.applied, source, RemoteTrigger.MOVED)
 
+    def found(self, source: Endpoint) -> None:
+        """Go where the peer answered a challenge, or a CHANGE, while its old address is silent."""
+        if source != self._link.path.remote.active:
+            self._reason = Reason.PATH_SILENT
+            self._end_trial()
+            self._apply(self.applied, source, RemoteTrigger.MOVED)
+
     def answered(self, frame: Frame) -> None:
         """Take PATH_RESPONSE."""
         trial = self._trial

@@ -61,6 +61,13 @@ class ReplayWindow:
                 return [True] * count
         return [self.accept(counter) for counter in counters]
 
+    def bitmap(self, span: int) -> int:
+        """Return which of the last `span` counters were seen; bit 0 is the highest."""
+        seen = 0
+        for back in range(min(span, self.highest + 1)):
+            seen |= self._ring[(self.highest - back) & _MASK] << back
+        return seen
+
     def _advance(self, first: int, count: int) -> None:
         """Mark `count` counters from `first` on as seen, and those that were skipped as not."""
         skipped = min(first - self.highest - 1, _RING)

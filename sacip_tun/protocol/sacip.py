@@ -14,8 +14,10 @@ from typing import Protocol, TypeVar
 
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.events import Event
+from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Frame
 from sacip_tun.protocol.path import Path
+from sacip_tun.protocol.received import Received
 from sacip_tun.protocol.timers import Timer
 
 
@@ -132,10 +134,6 @@ class Link(Protocol):
     def engaged(self) -> bool:
         """Whether the peer matters now: it has a session, or a handshake is under way."""
 
-    @property
-    def destinations(self) -> tuple[Endpoint, ...]:
-        """Every address at which the peer might be, the active one first."""
-
     def can_seal(self, *, now: float) -> bool:
         """Tell whether a session exists under which a frame can be sealed."""
 
@@ -143,6 +141,9 @@ class Link(Protocol):
         self, frame: Frame, local: Endpoint | None, remote: Endpoint | None, *, now: float
     ) -> int:
         """Send a frame that wants an answer, under a new token; return it, 0 if unsent."""
+
+    def received(self) -> tuple[Received, ...]:
+        """Return which messages arrived in the current session and the one before it."""
 
     def recent_bytes(self, *, now: float) -> int:
         """Return how many authenticated bytes the peer sent in the last two seconds."""
@@ -161,3 +162,25 @@ class Link(Protocol):
 
     def disarm(self, timer: Timer) -> None:
         """Stop a timer of this peer."""
+
+
+class Mover(Link, Protocol):
+    """What our own moves need besides: everywhere the peer may be, and everyone who may know."""
+
+    def destinations_for(self, local: Endpoint | None) -> tuple[Endpoint, ...]:
+        """Return the addresses at which the peer may be, of the family of `local`, best first."""
+
+    def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
+        """Return every pair of addresses of one family, the one in use first."""
+
+    def groups_on(self, source: Source) -> tuple[Endpoint, ...]:
+        """Return where everybody on the link of `source` hears us on the peer's port."""
+
+    def ask_relays(self, notice: Frame, *, now: float) -> None:
+        """Have other peers hand over a sealed notice, where both ends permit it."""
+
+    def peer_found(self, remote: Endpoint) -> None:
+        """Go over to an address of the peer that has just answered."""
+
+    def resend_unheard(self, *, now: float) -> None:
+        """Send again what went out since the peer was last heard: it may be lost."""

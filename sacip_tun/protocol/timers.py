@@ -25,6 +25,10 @@ class Timer(Enum):
     LAST_WORD = "a plain peer hears our new address once more"
     PROBE = "the standby path was not proven: challenge it again"
     CHALLENGE = "a path of the peer on trial did not answer: ask again"
+    LIVENESS = "nobody answers what goes out: ask the path in use, then every other"
+    HEAL = "a path that died may be well again: ask it"
+    RING = "what was sent is too old to be sent again: forget it"
+    RELEASE = "a round trip is over: send twice as much of what waited"
     VERDICT = "the time in which a challenged path of the peer can answer is over"
 
 

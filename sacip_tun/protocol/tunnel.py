@@ -1,6 +1,6 @@
 """The front desk: finds the peer for what comes in, and merges the drains and timers of all peers.
 
-The verbs are `receive`, `opened`, `addresses_changed`, `resumed` and `handle_timer`; then drain
+The verbs are `receive`, `opened`, `addresses_changed` and `handle_timer`; then drain
 `datagrams_to_send`, `next_event` and `next_timer`. Calling any of them early or twice is harmless.
 Hostile bytes never raise: they are counted in `drops`.
 """
@@ -24,6 +24,7 @@ from sacip_tun.protocol.handshake import OpenedInitiation, open_initiation, resp
 from sacip_tun.protocol.keys import StaticIdentity
 from sacip_tun.protocol.peer import Peer, PeerSettings
 from sacip_tun.protocol.ratelimit import LoadMeter, RateLimit
+from sacip_tun.protocol.relay import Relay
 from sacip_tun.protocol.routing import AllowedIPs
 from sacip_tun.protocol.session import Session
 from sacip_tun.protocol.tai64n import speaks_sacip
@@ -48,7 +49,9 @@ class Tunnel:
         unix_ns: Callable[[], int],
     ) -> None:
         association = int.from_bytes(entropy(8), "big")
+        self.peers: dict[bytes, Peer] = {}
         self._context = Context(identity, entropy, unix_ns, association)
+        self._context.relay = Relay(self.peers, self._context)
         self._checker = CookieChecker(identity.public, entropy=entropy)
         self._limiter = RateLimit()
         self._load = LoadMeter()
@@ -60,7 +63,6 @@ class Tunnel:
             messages.COOKIE_REPLY: self._cookie_reply,
             messages.DATA: self._stray,
         }
-        self.peers: dict[bytes, Peer] = {}
 
     @property
     def public_key(self) -> bytes:
@@ -173,6 +175,7 @@ class Tunnel:
         frames = [pair for pair in accepted if pair[1] and pair[1][0] == FRAME_TYPE]
         roaming = [counter for counter, packet in accepted if not packet or packet[0] != FRAME_TYPE]
         if roaming:
+            peer.alive(now=now)
             peer.heard(session, max(roaming), local, remote, now=now)
         if confirmed:
             peer.session_ready(session, marked=speaks_sacip(peer.greatest_timestamp), now=now)
@@ -201,6 +204,8 @@ class Tunnel:
             peer.emit(received)
             newest = peer.is_newest(session, counter, remote)
             peer.exchange.receive(frame, Arrival(local, remote, newest, session.created, now))
+            if remote == peer.path.remote.active and local.host == peer.path.own_host(local):
+                peer.alive(now=now)
         except RemoteError as error:
             self.drops[error.reason] += 1
 
@@ -267,7 +272,7 @@ class Tunnel:
         peer = self.peers.get(self._context.owners.get(response.receiver, b""))
         if peer is None:
             raise RemoteError(Drop.UNKNOWN_INDEX)
-        keys = peer.handshake.consume_response(
+        keys = peer.initiator.handshake.consume_response(
             self._context.identity, peer.settings.preshared_key, response
         )
         session = Session(keys, now=now)
@@ -295,15 +300,17 @@ class Tunnel:
 
     def addresses_changed(self, facts: LocalFacts, *, now: float) -> None:
         """Take a new state of this host's addresses."""
+        for peer in self.peers.values():
+            peer.exchange.local_move.candidates_changed(facts.candidates)
         for key, sources in facts.sources.items():
-            peer = self.peers.get(key)
-            if peer is not None:
-                peer.exchange.local_move.addresses_changed(
+            mover = self.peers.get(key)
+            if mover is not None:
+                mover.exchange.local_move.addresses_changed(
                     sources, facts.present, facts.reasons, now=now
                 )
 
     def resumed(self, *, now: float) -> None:
-        """This host slept, or was stopped: each peer is told anew where we are."""
+        """The machine was suspended: every path may have been forgotten by what stands between."""
         for peer in self.peers.values():
             peer.exchange.local_move.resumed(now=now)
 

@@ -5,6 +5,7 @@ from typing import Any
 KEY_A = "q" * 42 + "A="
 KEY_B = "o4uPbVJ9" + "B" * 35 + "="
 NOW = 1_700_000_000.0
+COUNTERS = ("moves", "peer_moves", "refused_moves", "released", "resent", "lost")
 
 
 def peer_document(**fields: Any) -> dict[str, Any]:
@@ -24,6 +25,8 @@ def peer_document(**fields: Any) -> dict[str, Any]:
         "remote": {"slots": [None, None], "active": 0},
         "local_move": "settled",
         "remote_move": "settled",
+        "held": 0,
+        "counters": dict.fromkeys(COUNTERS, 0),
         "moves": [],
         **fields,
     }
@@ -83,5 +86,14 @@ MOVED_PEER = peer_document(
     local={"slots": ["192.168.1.22:51820", "192.168.1.2:51820"], "active": 1},
     remote={"slots": ["192.168.1.1:51820", None], "active": 0},
     local_move="preparing",
+    held=2,
+    counters={
+        "moves": 4,
+        "peer_moves": 1,
+        "refused_moves": 3,
+        "released": 5,
+        "resent": 12,
+        "lost": 0,
+    },
     moves=MOVES,
 )

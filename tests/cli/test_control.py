@@ -2,7 +2,9 @@
 
 import pytest
 
-from sacip_tun.cli.control import Control, accepted, chosen, socket_of
+from sacip_tun.cli.control import Control
+from sacip_tun.client.lines import accepted
+from sacip_tun.client.sockets import chosen, socket_of
 from sacip_tun.outcome import Exit, Failure
 
 

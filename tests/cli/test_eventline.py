@@ -30,13 +30,13 @@ HEAD = "22:13:20.123  sacip0    o4uPbVJ9  "
                 "milliseconds": 41.345,
             },
             (
-                f"moved                local {OLD} → {NEW}  address removed, break before make, "
-                "41.3 ms, move 3"
+                f"moved                {OLD} → {NEW}  address removed, break before make, 41.3 ms, "
+                "move 3"
             ),
         ),
         (
             {"event": "moved", "side": "remote", "old": None, "new": FAR, "observed": NEW},
-            f"moved                remote (none) → {FAR} seen as {NEW}",
+            f"peer moved           (none) → {FAR} seen as {NEW}",
         ),
         (
             {"event": "move-refused", "number": 4, "claimed": FAR, "observed": NEW, "why": "stale"},
@@ -59,6 +59,23 @@ HEAD = "22:13:20.123  sacip0    o4uPbVJ9  "
             f"detached             {OLD} → (none)  carrier lost",
         ),
         ({"event": "hunting", "number": 5, "tries": 3}, "hunting              move 5, tries=3"),
+        (
+            {"event": "prepared", "side": "remote", "old": OLD, "new": NEW, "milliseconds": 0.0},
+            f"peer prepared        {OLD} → {NEW}  0.0 ms",
+        ),
+        ({"event": "held", "why": "no address"}, "held                 no address"),
+        (
+            {"event": "degraded", "local": NEW, "remote": FAR, "milliseconds": 312.4},
+            f"degraded             {NEW} → {FAR}  312 ms",
+        ),
+        (
+            {"event": "recovered", "milliseconds": 20.5, "released": 3, "resent": 12, "lost": 0},
+            "recovered            20.5 ms, 3 held packets sent, 12 sent again",
+        ),
+        (
+            {"event": "hook-failed", "why": "it ended with exit status 3", "command": "/bin/x"},
+            "hook failed          it ended with exit status 3, command=/bin/x",
+        ),
         ({"event": "speaks-sacip"}, "speaks sacip"),
         ({"event": "x\x1b[2J", "new-key": "\x07"}, "x?[2J                new-key=?"),
     ],

@@ -32,7 +32,15 @@ def loaded_after(*arguments):
 
 
 @pytest.mark.parametrize(
-    "line", ["status nope", "down nope", "monitor nope", "move nope --to 10.0.0.1", "--help"]
+    "line",
+    [
+        "status nope",
+        "down nope",
+        "monitor nope",
+        "move nope --to 10.0.0.1",
+        "wait nope --for peer",
+        "--help",
+    ],
 )
 def test_what_is_typed_often_imports_nothing_heavy(line):
     assert loaded_after(*line.split()) == []

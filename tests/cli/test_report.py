@@ -29,6 +29,9 @@ peer: {KEY_B}
   latest handshake: 1 minute, 5 seconds ago
   transfer: 1.21 MiB received, 1023 B sent
   persistent keepalive: every 25 seconds
+  holding: 2 inner packets
+  moves: 4 of ours, 1 of the peer's, 5 inner packets waited, 12 sent again
+  refused moves: 3
   local:    [0] 192.168.1.22:51820
           → [1] 192.168.1.2:51820  preparing
   remote: → [0] 192.168.1.1:51820

@@ -9,6 +9,8 @@ from .documents import KEY_A, KEY_B, MOVED_PEER, peer_document, status_document
 FRESH = peer_document(endpoint_configured="a:1", state="connected", handshake_age=179.9)
 STALE = peer_document(endpoint_configured="a:1", state="silent", handshake_age=305.0)
 NEVER = peer_document(endpoint_configured="a:1", state="connecting")
+DEAD = peer_document(endpoint_configured="a:1", state="no address", handshake_age=65.0)
+GONE = peer_document(state="silent", handshake_age=65.0)
 WAITING = peer_document(state="no endpoint")
 
 
@@ -66,12 +68,17 @@ def test_a_dead_socket_hides_no_tunnel(run, daemon):
     [
         ([], 0, "sacip0: ok"),
         ([WAITING], 0, "sacip0: ok"),
-        ([FRESH, WAITING], 0, "sacip0: ok"),
-        ([NEVER], 7, f"sacip0: degraded: peer {KEY_B} is connecting, no handshake yet"),
+        ([FRESH, WAITING, GONE], 0, "sacip0: ok"),
+        (
+            [DEAD],
+            7,
+            f"sacip0: degraded: peer {KEY_B}: no address, last handshake 1 minute, 5 seconds ago",
+        ),
+        ([NEVER], 7, f"sacip0: degraded: peer {KEY_B}: connecting, no handshake yet"),
         (
             [FRESH, STALE],
             7,
-            f"sacip0: degraded: peer {KEY_B} is silent, last handshake 5 minutes, 5 seconds ago",
+            f"sacip0: degraded: peer {KEY_B}: silent, last handshake 5 minutes, 5 seconds ago",
         ),
     ],
 )

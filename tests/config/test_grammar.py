@@ -23,9 +23,9 @@ def failure(text):
     return caught.value
 
 
-def test_every_key_of_wg_quick_is_known_and_two_of_our_own():
+def test_every_key_of_wg_quick_is_known_and_three_of_our_own():
     names = {key.name for rows in KEYS.values() for key in rows.values()}
-    assert names == WG_QUICK | {"Nat", "Sacip"}
+    assert names == WG_QUICK | {"EventHook", "Nat", "Sacip"}
 
 
 def test_sections_and_keys_are_case_insensitive_and_spaces_are_dropped():
@@ -41,6 +41,11 @@ def test_sections_and_keys_are_case_insensitive_and_spaces_are_dropped():
 def test_comments_end_a_line_but_not_a_hook():
     text = "#x\n[Interface] # y\nMTU = 1400 # z\nPostUp = echo a # b = %i\n"
     assert entries(text) == [(2, "", ""), (3, "MTU", "1400"), (4, "PostUp", "echo a # b = %i")]
+
+
+def test_an_event_hook_keeps_what_looks_like_a_comment():
+    text = "[Interface]\neventhook = moved: /bin/tell '#1' %i\n"
+    assert entries(text)[1:] == [(2, "EventHook", "moved: /bin/tell '#1' %i")]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text():

@@ -97,7 +97,8 @@ async def test_monitor_streams_what_is_noted_and_ends_with_the_client(tmp_path: 
     async with Served(tmp_path) as served:
         reader, writer = await asyncio.open_unix_connection(served.path)
         writer.write(b'{"command": "monitor"}\n')
-        assert json.loads(await reader.readline()) == {"ok": True}
+        answer = json.loads(await reader.readline())
+        assert answer == {"ok": True, "schema": "sacip-tun/event/1"}
         served.journal.note("address-added", address="192.0.2.1/24")
         record = json.loads(await reader.readline())
         assert (record["event"], record["address"]) == ("address-added", "192.0.2.1/24")

@@ -7,6 +7,7 @@ import pytest
 from datapath import superpackets
 from simulation import connected, endpoint, inner
 
+from sacip_tun.daemon import clock
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux.tun import InterfaceGone
@@ -81,7 +82,8 @@ class Bench:
     def across(self) -> None:
         self.hub_socket.incoming += self.socket.sent
         self.socket.sent = []
-        self.hub_pump.socket_readable(self.hub_socket)
+        while self.hub_socket.incoming:
+            self.hub_pump.socket_readable(self.hub_socket)
 
 
 @pytest.fixture
@@ -109,10 +111,10 @@ def test_what_the_kernel_refuses_waits_and_goes_later(bench: Bench) -> None:
     bench.socket.refuse = errno.ENETUNREACH
     bench.out(*packets(3))
     assert failures
-    assert len(bench.laptop.peer.staged) == 3
+    assert len(bench.laptop.peer.delivery.hold) == 3
     assert bench.laptop.tunnel.drops[Drop.SEND_FAILED] >= 1
     bench.socket.refuse = None
-    bench.pump.flush_staged(bench.laptop.peer)
+    bench.pump.flush_held(bench.laptop.peer)
     bench.across()
     assert [packet[-6:] for packet in bench.hub_tun.written] == [b"000000", b"000001", b"000002"]
 
@@ -141,9 +143,9 @@ def test_of_a_torn_super_packet_only_the_rest_waits_and_nothing_comes_twice(
     bench.socket.sends_before_refusal, bench.socket.refuse = 1, errno.ENETUNREACH
     bench.tun.to_read = [bytes(superpackets.Flow().superpacket(payload, 1368))]
     bench.pump.tun_readable()
-    assert len(bench.laptop.peer.staged) == 0
+    assert len(bench.laptop.peer.delivery.hold) == 0
     bench.socket.refuse = None
-    bench.pump.flush_staged(bench.laptop.peer)
+    bench.pump.flush_held(bench.laptop.peer)
     assert [-(-len(data) // size) for data, size in bench.socket.sent] == [45, 2]
     bench.across()
     header = superpackets.Flow().headers
@@ -191,10 +193,13 @@ def test_while_the_kernel_refuses_nothing_is_sealed_over_and_over(bench: Bench) 
     bench.pump._codec.seal = lambda *arguments: sealed.append(1) or seal(*arguments)
     for packet in packets(100):
         bench.out(packet)
-    assert len(bench.laptop.peer.staged) == 100
+    assert len(bench.laptop.peer.delivery.hold) == 100
     assert len(sealed) <= 200
     bench.socket.refuse = None
     bench.out(packets(101)[-1])
+    for round_trip in range(1, 10):  # released in growing windows, one a round trip
+        bench.laptop.tunnel.handle_timer(now=clock.now() + round_trip)
+        bench.pump.flush_held(bench.laptop.peer)
     bench.across()
     expected = [b"%06d" % number for number in range(101)]
     assert [packet[-6:] for packet in bench.hub_tun.written] == expected

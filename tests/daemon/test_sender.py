@@ -58,6 +58,8 @@ class Bench:
         self.sender = Sender([self.socket], self.drops)  # type: ignore[list-item]
         self.failed: list[None] = []
         self.told: list[tuple] = []
+        self.doubted: list[object] = []
+        self.sender.doubt = self.doubted.append
         self.sender.path_failed = lambda: self.failed.append(None)
         self.sender.tell = lambda *what: self.told.append(what)
 
@@ -89,6 +91,16 @@ def test_a_refused_path_is_suspicious_and_the_packet_waits(bench, number):
     assert len(bench.failed) == 1
     assert bench.drops[Drop.SEND_FAILED] == 1
     assert bench.inner()
+
+
+def test_other_paths_are_asked_where_no_news_about_addresses_will_come(bench):
+    bench.refuse(errno.ENETUNREACH, errno.EPERM, errno.EHOSTUNREACH, errno.EPERM)
+    bench.inner()
+    assert bench.doubted == []
+    bench.inner()
+    bench.inner()
+    bench.frame()
+    assert bench.doubted == [bench.peer, bench.peer]
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV])

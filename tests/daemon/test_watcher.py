@@ -153,14 +153,14 @@ def test_a_socket_of_one_family_limits_the_sources():
 def test_a_peer_that_is_nowhere_has_candidates_only(bench):
     bench.peer.path.remote = bench.peer.path.remote.of(None)
     bench.peer.exchange.candidates = ()
-    bench.peer.configured = None
+    bench.peer.where.configured = ()
     bench.watcher.forget(bench.peer.key)
     assert bench.watcher.sources(bench.peer.key) == ()
 
 
 def test_a_peer_without_an_active_address_is_sought_where_it_may_be(bench):
     bench.peer.path.remote = bench.peer.path.remote.of(None)
-    bench.peer.configured = None
+    bench.peer.where.configured = ()
     bench.watcher.forget(bench.peer.key)
     assert bench.sources() == [("2001:db8:1::2", True, "fe80::1")]
 

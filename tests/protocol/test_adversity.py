@@ -203,25 +203,27 @@ def test_after_a_long_outage_the_name_that_resolves_anew_is_where_the_handshake_
     b.addresses = ["192.168.1.201"]
     b.facts("192.168.1.201")
     world.tap = lambda source, destination, _data: [(source, destination)]
-    a.peer.resolved(endpoint("192.168.1.201"), now=world.now)
+    a.peer.resolved((endpoint("192.168.1.201"),), now=world.now)
     a.send("10.9.0.2", b"again")
     world.run(15)
     assert str(a.peer.path.remote.active.host) == "192.168.1.201"
     assert b.delivered[-1][20:25] == b"again"
 
 
-def test_a_detached_host_sends_nothing_and_drops_nothing() -> None:
+def test_a_detached_host_sends_nothing_and_drops_no_tcp() -> None:
     world, a, b = connected(keepalive=25)
     world.run(1)
     a.facts()
     before = len(world.sent)
-    a.send("10.9.0.2", b"kept")
+    a.send("10.9.0.2", b"stale")
+    a.send_tcp("10.9.0.2", 1000, b"kept")
     world.run(400)
     assert len([entry for entry in world.sent[before:] if str(entry[2].host) == HUB]) == 0
     assert not a.of(HandshakeGaveUp)
     a.facts(NEW)
     world.run(6)
-    assert b.delivered[-1][20:24] == b"kept"
+    assert b.delivered[-1][40:44] == b"kept"
+    assert a.tunnel.drops[Drop.HELD_STALE] == 1
 
 
 def test_keys_of_a_handshake_that_was_never_confirmed_are_erased_too() -> None:
@@ -315,7 +317,7 @@ def test_a_dead_peer_is_given_up_though_its_name_is_resolved_again_and_again() -
     start, before = world.now, len(world.sent)
     for _ in range(120):
         world.run(5)
-        a.peer.resolved(endpoint(HUB), now=world.now)
+        a.peer.resolved((endpoint(HUB),), now=world.now)
         world.settle(a)
     assert a.of(HandshakeGaveUp)
     assert max(when for when, *_ in world.sent[before:]) < start + 110
@@ -346,7 +348,7 @@ def test_strict_finds_a_restarted_peer_at_its_configured_endpoint() -> None:
     world.run(200)
     b.addresses = ["192.168.1.201"]
     b.facts("192.168.1.201")
-    a.peer.resolved(endpoint("192.168.1.201"), now=world.now)
+    a.peer.resolved((endpoint("192.168.1.201"),), now=world.now)
     for _ in range(20):
         a.send("10.9.0.2")
         world.run(1)

@@ -7,6 +7,7 @@ from simulation import connected, endpoint, pair
 
 from sacip_tun.protocol.errors import Drop, LocalError
 from sacip_tun.protocol.events import HandshakeCompleted, HandshakeGaveUp
+from sacip_tun.protocol.hold import HOLD_PACKETS
 from sacip_tun.protocol.peer import PeerSettings
 
 
@@ -122,11 +123,12 @@ def test_a_replayed_datagram_is_delivered_once() -> None:
 
 def test_staged_packets_are_bounded_and_the_oldest_go_first() -> None:
     world, a, b = pair()
-    for number in range(200):
-        a.send("10.9.0.2", b"%03d" % number)
-    world.run(0.1)
-    assert [packet[20:23] for packet in b.delivered] == [b"%03d" % n for n in range(72, 200)]
-    assert a.tunnel.drops[Drop.STAGED_OVERFLOW] == 72
+    for number in range(HOLD_PACKETS + 72):
+        a.send("10.9.0.2", b"%04d" % number)
+    world.run(1)
+    expected = [b"%04d" % n for n in range(72, HOLD_PACKETS + 72)]
+    assert [packet[20:24] for packet in b.delivered] == expected
+    assert a.tunnel.drops[Drop.HOLD_OVERFLOW] == 72
 
 
 def test_both_ends_may_initiate_at_once() -> None:
@@ -193,7 +195,9 @@ def test_a_seeded_world_replays_byte_for_byte() -> None:
 def test_a_public_key_of_low_order_is_never_initiated_to_and_raises_nothing() -> None:
     world, a, _ = pair()
     a.tunnel.add_peer(
-        PeerSettings(bytes(32), endpoint=a.peer.configured), [ip_network("10.9.0.9/32")], now=0
+        PeerSettings(bytes(32), endpoint=a.peer.where.configured[0]),
+        [ip_network("10.9.0.9/32")],
+        now=0,
     )
     before = len(world.sent)
     a.send("10.9.0.9")
@@ -273,7 +277,7 @@ def keep_busy(world, host, flood: bytes, source, seconds: int) -> None:
 
 def test_a_strict_peer_that_comes_back_without_the_mark_is_not_answered() -> None:
     world, a, b = connected(strict=True)
-    object.__setattr__(a.peer.settings, "sacip", False)
+    a.peer.initiator._marked = False
     before = len(b.of(HandshakeCompleted))
     a.peer.start_handshake(now=world.now + 10, urgent=True)
     world.settle(a)
@@ -300,7 +304,7 @@ def test_resolving_the_same_address_again_does_not_disturb_the_handshake_under_w
     a.send("10.9.0.2")
     for _ in range(30):
         world.run(1)
-        a.peer.resolved(a.peer.configured, now=world.now)
+        a.peer.resolved(a.peer.where.configured, now=world.now)
         world.settle(a)
     sent = [when for when, *_, data in world.sent if len(data) == 148]
     assert 5 <= len(sent) <= 7
@@ -314,7 +318,7 @@ def test_an_address_that_resolved_anew_is_tried_within_two_initiations() -> None
     world.tap = lambda *_: []
     a.send("10.9.0.2")
     world.run(2)
-    a.peer.resolved(endpoint("192.168.1.201"), now=world.now)
+    a.peer.resolved((endpoint("192.168.1.201"),), now=world.now)
     world.settle(a)
     world.run(6)
     assert "192.168.1.201" in {str(to.host) for *_, to, _ in world.sent}

@@ -1,0 +1,142 @@
+"""The initiator: handshakes that we start, repeat, and give up (WireGuard 6.4)."""
+
+from typing import Protocol
+
+from sacip_tun.protocol import limits
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.context import Context
+from sacip_tun.protocol.cookie import CookieJar
+from sacip_tun.protocol.errors import Drop, LocalError
+from sacip_tun.protocol.events import Event, HandshakeGaveUp, HandshakeUnanswered
+from sacip_tun.protocol.handshake import Handshake
+from sacip_tun.protocol.messages import Initiation
+from sacip_tun.protocol.path import Path
+from sacip_tun.protocol.tai64n import timestamp
+from sacip_tun.protocol.timers import Timer
+
+
+class Applicant(Protocol):
+    """What the initiator needs of the peer that it knocks at."""
+
+    path: Path
+    cookies: CookieJar
+
+    @property
+    def key(self) -> bytes:
+        """The peer's public key."""
+
+    @property
+    def detached(self) -> bool:
+        """Whether no local address leads to the peer."""
+
+    @property
+    def destinations(self) -> tuple[Endpoint, ...]:
+        """Every address at which the peer might be, the active one first."""
+
+    def send_handshake(
+        self, data: bytes, local: Endpoint | None, remote: Endpoint, *, now: float
+    ) -> None:
+        """Send an initiation or a response."""
+
+    def give_up(self, *, now: float) -> int:
+        """Drop what waits for a session; returns how many packets that were."""
+
+    def emit(self, event: Event) -> None:
+        """Tell the program that runs us."""
+
+    def arm(self, timer: Timer, deadline: float) -> None:
+        """Set a timer of this peer."""
+
+    def disarm(self, timer: Timer) -> None:
+        """Stop a timer of this peer."""
+
+    def is_set(self, timer: Timer) -> bool:
+        """Tell whether a timer of this peer is armed."""
+
+
+class Initiator:
+    """The handshakes of one peer that are ours; `marked` ones say that we speak SACIP."""
+
+    def __init__(self, peer: Applicant, context: Context, *, marked: bool) -> None:
+        self.handshake = Handshake()
+        self._peer = peer
+        self._context = context
+        self._marked = marked
+        self._timestamp: bytes | None = None
+        self._attempts = 0
+        self._rotation = 0
+        self._attempted: float | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an answer is waited for."""
+        return self._peer.is_set(Timer.RETRY_HANDSHAKE)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether an initiation has gone unanswered."""
+        return self.under_way and self._attempts > 0
+
+    def start(self, *, now: float, urgent: bool = False) -> None:
+        """Send an initiation unless one is under way or 5 s have not passed since the last."""
+        recent = self._attempted is not None and now - self._attempted < limits.REKEY_TIMEOUT
+        if not urgent and (recent or self.under_way):
+            return
+        self._attempts = self._rotation = 0
+        self._initiate(now=now)
+
+    def end(self) -> None:
+        """A session stands: wait for nothing any more."""
+        self._peer.disarm(Timer.RETRY_HANDSHAKE)
+        self._attempts = 0
+
+    def retry(self, *, now: float) -> None:
+        """No answer in time (Timer.RETRY_HANDSHAKE): try again, or give up."""
+        if self._peer.detached:
+            self._peer.arm(Timer.RETRY_HANDSHAKE, now + limits.REKEY_TIMEOUT)
+            return
+        self._attempts += 1
+        if self._attempts > limits.MAX_HANDSHAKE_RETRIES:
+            self.end()
+            self._peer.emit(HandshakeGaveUp(self._peer.key, self._peer.give_up(now=now)))
+        else:
+            self._peer.emit(HandshakeUnanswered(self._peer.key, self._attempts))
+            self._initiate(now=now)
+
+    def abandon(self) -> None:
+        """Forget a handshake under way, and give its index back."""
+        self._context.release_index(self.handshake.local_index)
+        self.handshake.abandon()
+
+    def _initiate(self, *, now: float) -> None:
+        peer = self._peer
+        self._attempted = now
+        patience = limits.REKEY_TIMEOUT + self._context.jitter(limits.REKEY_JITTER)
+        peer.arm(Timer.RETRY_HANDSHAKE, now + patience)
+        if not peer.destinations or peer.detached:
+            return  # tried again by the timer: the name may resolve, an address may appear
+        # Each try goes to another place where the peer might be. That is safe: only an
+        # authenticated answer moves the path.
+        remote = peer.destinations[self._rotation % len(peer.destinations)]
+        self._rotation += 1
+        matched = remote == peer.path.remote.active and peer.path.matched
+        local = peer.path.local.active if matched else None
+        try:
+            initiation = self._initiation()
+        except LocalError:
+            self._context.drops[Drop.UNUSABLE_KEY] += 1  # a point of low order: nobody has it
+            return
+        data = peer.cookies.seal(initiation.encode(), now=now)
+        peer.send_handshake(data, local, remote, now=now)
+
+    def _initiation(self) -> Initiation:
+        context = self._context
+        index = context.claim_index(self._peer.key, self.handshake.local_index)
+        self._timestamp = timestamp(context.unix_ns(), self._timestamp, sacip=self._marked)
+        return self.handshake.initiate(
+            context.identity,
+            self._peer.key,
+            index=index,
+            timestamp=self._timestamp,
+            ephemeral=context.entropy(32),
+        )

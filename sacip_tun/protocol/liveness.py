@@ -1,0 +1,161 @@
+"""Liveness: a path that dies without a word is noticed from traffic that nobody answers.
+
+1. Something went out and nothing authenticated came back over the path in use for a few round
+   trips: it is asked, by a challenge. From the second challenge on, every other pair of addresses
+   is asked too.
+2. Another pair answers and the one in use stays silent: that pair is taken.
+3. Nothing answers: the path counts as silent. Inner packets are held, the challenges go on, ever
+   more slowly, and the first answer on any path lets them go.
+An idle tunnel is not asked anything: nobody waits for it.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.events import Degraded
+from sacip_tun.protocol.frames import Code, Frame
+from sacip_tun.protocol.limits import REKEY_ATTEMPT_TIME
+from sacip_tun.protocol.sacip import Link
+from sacip_tun.protocol.timers import Timer
+
+# From the first unanswered packet to the first challenge: max(3 RTT, 200 ms). A quiet receiver of a
+# one-way stream thus costs five challenges a second.
+FIRST_DOUBT = 0.2
+DOUBT_ROUND_TRIPS = 3.0
+# Pauses between challenges: max(2 RTT, 30 ms), doubled, while the path may still be alive.
+FIRST_PAUSE = 0.030
+PAUSE_ROUND_TRIPS = 2.0
+# So many unanswered challenges make a path silent: 410 ms in all where the round trip is short.
+MAX_UNANSWERED = 3
+# A silent path is asked every 0.1 s at first, then ever more slowly up to the second number in
+# seconds, for as long as it has been silent no longer than the first.
+SILENT_PAUSE = 0.1
+SLOWEST = ((60.0, 1.0), (600.0, 5.0), (float("inf"), 15.0))
+# Seconds after which a silent path is asked for somebody who waits only (REKEY_ATTEMPT_TIME).
+PATIENCE = REKEY_ATTEMPT_TIME
+# Pairs of addresses asked in one round, the one in use included.
+PAIRS_A_ROUND = 8
+MAX_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One challenge that is out."""
+
+    local: Endpoint | None
+    remote: Endpoint
+    in_use: bool
+
+
+class Prober(Link, Protocol):
+    """A Link that knows every way to the peer."""
+
+    def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
+        """Return every pair of addresses of one family, best first."""
+
+    def wanted(self, *, now: float) -> bool:
+        """Tell whether anybody waits for the path to carry."""
+
+    def take_path(self, local: Endpoint | None, remote: Endpoint, *, now: float) -> None:
+        """Go over to a pair that answered while the one in use is silent."""
+
+
+class Liveness:
+    """What is known of whether the path to one peer carries."""
+
+    def __init__(self, link: Prober) -> None:
+        self._link = link
+        self.silent = False
+        self._unanswered = 0
+        self._since = 0.0
+        self._asked: dict[int, Asked] = {}
+
+    @property
+    def doubting(self) -> bool:
+        """Whether challenges have gone unanswered, so that any path that answers is better."""
+        return self._unanswered > 1 or self.silent
+
+    def data_sent(self, *, now: float) -> None:
+        """Inner packets went out; called once for each first unanswered one."""
+        if self._link.speaks_sacip and not self._unanswered:
+            self._since = now
+            pause = self._link.path.round_trips(DOUBT_ROUND_TRIPS, FIRST_DOUBT)
+            self._link.arm(Timer.LIVENESS, now + pause)
+
+    def heard(self) -> None:
+        """Something authenticated came over the path in use."""
+        self._link.disarm(Timer.LIVENESS)
+        self._unanswered = 0
+        self.silent = False
+        self._asked.clear()
+
+    def doubt(self, *, now: float) -> None:
+        """Ask at once: somebody has a reason to think that the path is dead."""
+        if not self._unanswered and self._link.speaks_sacip:
+            self._since = now
+            self.ask(now=now)
+
+    def ask(self, *, now: float) -> None:
+        """Ask the path in use, then others too (Timer.LIVENESS)."""
+        link = self._link
+        if now - self._since > PATIENCE and not link.wanted(now=now):
+            return  # the next inner packet asks again
+        if not link.can_seal(now=now):
+            self._fall_silent(now=now)
+            link.start_handshake(now=now)
+            link.arm(Timer.LIVENESS, now + self._pause(now))
+            return
+        if self._unanswered >= MAX_UNANSWERED:
+            self._fall_silent(now=now)
+        self._unanswered += 1
+        pairs = link.pairs()
+        used = (link.path.local.active, link.path.remote.active)
+        for pair in pairs[:PAIRS_A_ROUND]:
+            if pair == used or self._unanswered > 1:
+                self._challenge(*pair, in_use=pair == used, now=now)
+        link.arm(Timer.LIVENESS, now + self._pause(now))
+
+    def search(self, *, now: float) -> None:
+        """Ask every pair of addresses at once: the peer may be at one that has just been told."""
+        if not self._unanswered:
+            self._since = now
+        self._unanswered = max(self._unanswered, 1)
+        self.ask(now=now)
+
+    def answered(self, token: int, *, now: float) -> bool:
+        """Take PATH_RESPONSE; True where it ends a doubt."""
+        asked = self._asked.pop(token, None)
+        if asked is None:
+            return False
+        doubted = self.doubting
+        if not asked.in_use and doubted:
+            self._link.take_path(asked.local, asked.remote, now=now)
+        if asked.in_use or doubted:
+            self.heard()
+        return doubted
+
+    def _challenge(
+        self, local: Endpoint | None, remote: Endpoint, *, in_use: bool, now: float
+    ) -> None:
+        while len(self._asked) >= MAX_TOKENS:
+            del self._asked[next(iter(self._asked))]
+        question = Frame(Code.PATH_CHALLENGE, received=self._link.received())
+        token = self._link.ask(question, local, remote, now=now)
+        if token:
+            self._asked[token] = Asked(local, remote, in_use)
+
+    def _fall_silent(self, *, now: float) -> None:
+        if not self.silent:
+            self.silent = True
+            path = self._link.path
+            elapsed = (now - self._since) * 1000
+            event = Degraded(self._link.key, path.local.active, path.remote.active, elapsed)
+            self._link.emit(event)
+
+    def _pause(self, now: float) -> float:
+        if not self.silent:
+            first = self._link.path.round_trips(PAUSE_ROUND_TRIPS, FIRST_PAUSE)
+            return min(first * 2.0 ** (self._unanswered - 1), 1.0)
+        slowest = next(pause for age, pause in SLOWEST if now - self._since < age)
+        return min(SILENT_PAUSE * 2.0 ** min(self._unanswered - MAX_UNANSWERED, 16), slowest)

@@ -1,0 +1,63 @@
+"""Whereabouts: every address at which one peer may be, and every pair of addresses to try."""
+
+from ipaddress import ip_address
+from itertools import product
+from typing import Protocol
+
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.facts import Source
+from sacip_tun.protocol.local_move import LocalMove
+from sacip_tun.protocol.path import Path
+
+# All hosts of a link (RFC 1112, RFC 4291 2.7.1): each listens without having joined anything.
+ALL_HOSTS = {4: ip_address("224.0.0.1"), 6: ip_address("ff02::1")}
+
+
+class Conversation(Protocol):
+    """Where the addresses come from that the peer told, and our own."""
+
+    candidates: tuple[Endpoint, ...]
+    local_move: LocalMove
+
+
+class Whereabouts:
+    """What is known of where one peer is; `configured` are the addresses of its `Endpoint`."""
+
+    def __init__(self, path: Path, conversation: Conversation, configured: Endpoint | None) -> None:
+        self.configured: tuple[Endpoint, ...] = () if configured is None else (configured,)
+        self._path = path
+        self._conversation = conversation
+
+    @property
+    def destinations(self) -> tuple[Endpoint, ...]:
+        """Every address at which the peer might be, the active one first."""
+        remote = self._path.remote
+        known = (remote.active, remote.idle, *self.configured, *self._conversation.candidates)
+        return tuple(dict.fromkeys(endpoint for endpoint in known if endpoint is not None))
+
+    def destinations_for(self, local: Endpoint | None) -> tuple[Endpoint, ...]:
+        """Return the addresses at which the peer may be, of the family of `local`, best first."""
+        return tuple(
+            remote
+            for remote in self.destinations
+            if local is None or remote.host.version == local.host.version
+        )
+
+    def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
+        """Return every pair of addresses of one family, the one in use first."""
+        active = self._path.local.active
+        sources = (source.endpoint for source in self._conversation.local_move.choice.sources)
+        ours = {local.host: local for local in (active, *sources) if local is not None}
+        found = [
+            (local, remote)
+            for local, remote in product(ours.values(), self.destinations)
+            if local.host.version == remote.host.version
+        ]
+        return [*found] if ours else [(None, remote) for remote in self.destinations]
+
+    def groups_on(self, source: Source) -> tuple[Endpoint, ...]:
+        """Return where everybody on the link of `source` hears us on the peer's port."""
+        version = source.endpoint.host.version
+        scope = source.interface if version == 6 else 0
+        ports = dict.fromkeys(remote.port for remote in self.destinations)
+        return tuple(Endpoint(ALL_HOSTS[version], port, scope) for port in ports)[:2]
