@@ -337,3 +337,12 @@ def test_a_real_socket_tells_how_much_the_kernel_took():
         mine.send(memoryview(b"AAAABBBBCC"), SIZE, endpoint("203.0.113.77"), there)
     assert mine.taken == 0
     mine.close()
+
+
+def test_a_source_of_the_other_family_is_refused_and_never_cut_short():
+    mine = UdpSocket(4, 0, offload=False)
+    there = endpoint("127.0.0.1", mine.port)
+    with pytest.raises(OSError, match="no IPv4 source"):
+        mine.send(memoryview(b"AAAA"), SIZE, endpoint("2001:db8::1"), there)
+    assert mine.taken == 0
+    mine.close()
