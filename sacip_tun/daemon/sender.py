@@ -3,7 +3,8 @@
 1. No route, no neighbour: the path is suspicious, the packet waits for a better one.
 2. A source that is gone: inner packets go at once from the address that the kernel takes, which an
    authenticated message may do; a frame names its own source, and is repeated by the protocol.
-3. Forbidden: as 1, and the user is told, since only the user can mend a firewall.
+3. Forbidden: as 1; other paths are asked at once, and the user is told, since only the user can
+   mend a firewall.
 4. Full: what is left waits for the socket, in order, and the TUN is not read meanwhile. So inner
    senders feel the queue, and nothing is lost.
 5. Too big: dropped; it will not become smaller. A late complaint about an earlier datagram: again.
@@ -22,6 +23,8 @@ from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.peer import Peer
 
+# Refusals that no netlink message tells of: another path is worth asking at once.
+UNANNOUNCED = frozenset({SendError.FORBIDDEN, SendError.NO_NEIGHBOUR})
 # Bytes that wait for full sockets: a wake-up's worth of super-packets, and what was held before.
 MAX_WAITING = 4 << 20
 # Parcels that a path took half of; each has up to 64 KB, and one path fails once.
@@ -64,7 +67,8 @@ class Parcel:
 class Sender:
     """Sends over the sockets, one of each family. `errors` counts refusals by what they mean.
 
-    `path_failed` is called when the kernel refuses a path, which is news about addresses. `stop`
+    `path_failed` is called when the kernel refuses a path, which is news about addresses, and
+    `doubt` for a peer whose path it refuses for a reason that no news will come of. `stop`
     and `go` are called when sockets are full, and when they are not any more. `tell` gets what was
     forbidden: why, what to do, from where, to where.
     """
@@ -82,6 +86,7 @@ class Sender:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.errors: Counter[SendError] = Counter()
         self.path_failed: Callable[[], None] = lambda: None
+        self.doubt: Callable[[Peer], None] = lambda _peer: None
         self.stop: Callable[[], object] = lambda: None
         self.go: Callable[[], object] = lambda: None
         self.tell: Tell = lambda _why, _fix, _local, _remote: None
@@ -166,6 +171,8 @@ class Sender:
             return True
         if kind is SendError.FORBIDDEN:
             self._complain(error, rest)
+        if kind in UNANNOUNCED and rest.peer is not None:
+            self.doubt(rest.peer)
         self.path_failed()
         return self._leave_over(rest)
 

@@ -210,6 +210,7 @@ class Service:
         self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.gone = self.stop
         self._pump.sender.tell = self._send_refused
+        self._pump.sender.doubt = lambda peer: peer.liveness.doubt(now=clock.now())
         self._guard = LoopGuard(self.tunnel, self.listen_port, self.config.interface.name)
         self._pump.is_own = self._guard.is_own
         self._watcher.start()

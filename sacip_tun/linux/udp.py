@@ -334,8 +334,13 @@ def _set_buffer(sock: socket.socket, forced: int, option: int, size: int) -> Non
 
 
 def _ancillary(version: int, local: Endpoint | None, segment_size: int) -> Ancillary:
-    """Return the control messages of a send; a segment size of 0 means one datagram."""
+    """Return the control messages of a send; a segment size of 0 means one datagram.
+
+    Raises OSError (EINVAL), as the kernel would, where `local` is of the other family.
+    """
     messages: Ancillary = []
+    if local is not None and local.host.version != version:
+        raise OSError(errno.EINVAL, f"{local.host} is no IPv{version} source")
     if local is not None:
         host = local.host.packed
         # in_pktinfo: interface, source, (destination); in6_pktinfo: source, interface.

@@ -72,7 +72,8 @@ class LocalMove:
         self._sources: tuple[Source, ...] = ()
         self._candidates: tuple[Host, ...] = ()
         # The next hop behind the active address when it was last told, and whether there is a way.
-        self._gateway: Host | None = None
+        # How the address in use was known to lead to the peer; None where it is not known yet.
+        self._way: Source | None = None
         self._stranded = False
         self._heal_tokens: dict[int, Host] = {}
         self._heal_tries = 0
@@ -195,7 +196,7 @@ class LocalMove:
         if self.state is not LocalState.SETTLED and not other_family:
             return
         if self.number == 0 or not known or other_family:
-            source = self.choice.of(local)
+            source = self._way = self.choice.of(local)
             self._link.path.local = pair.moved_to(source.endpoint if source else local)
             self.choice.pinned = local.host
 
@@ -271,7 +272,7 @@ class LocalMove:
         """Take the first address: the peer has not heard of any, so this is no move."""
         if sources:
             self._link.path.local = self._link.path.local.of(sources[0].endpoint)
-            self._gateway = sources[0].gateway
+            self._way = sources[0]
 
     def _stay(self, *, now: float) -> None:
         """The active address is usable still: see what is new about it, and what beside it."""
@@ -281,10 +282,10 @@ class LocalMove:
             return
         if source.endpoint != pair.active:  # another outgoing interface; that is no move
             self._link.path.local = pair.replaced(source.endpoint)
-        other_way = source.gateway != self._gateway
+        other_way = self._way is not None and source.gateway != self._way.gateway
         if (other_way or self._stranded) and self._link.engaged:
             self._tell_again(Reason.ROUTE_CHANGED, now=now)
-        self._gateway, self._stranded = source.gateway, False
+        self._way, self._stranded = source, False
         self._consider_standby(now=now)
 
     def _consider_standby(self, *, now: float) -> None:
@@ -399,8 +400,7 @@ class LocalMove:
         if not announced:
             self._begin(reason, Kind.BREAK_BEFORE_MAKE, now=now)
         path.local = path.local.moved_to(new)
-        source = self.choice.of(new)
-        self._gateway, self._stranded = source.gateway if source else None, False
+        self._way, self._stranded = self.choice.of(new), False
         moving = Moving(self._link.key, self.number, self._old, new, reason, self._kind)
         self._link.emit(moving)
         self._notify_switched(now=now)

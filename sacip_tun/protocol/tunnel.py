@@ -1,6 +1,6 @@
 """The front desk: finds the peer for what comes in, and merges the drains and timers of all peers.
 
-The verbs are `receive`, `opened`, `addresses_changed`, `resumed` and `handle_timer`; then drain
+The verbs are `receive`, `opened`, `addresses_changed` and `handle_timer`; then drain
 `datagrams_to_send`, `next_event` and `next_timer`. Calling any of them early or twice is harmless.
 Hostile bytes never raise: they are counted in `drops`.
 """

@@ -58,6 +58,8 @@ class Bench:
         self.sender = Sender([self.socket], self.drops)  # type: ignore[list-item]
         self.failed: list[None] = []
         self.told: list[tuple] = []
+        self.doubted: list[object] = []
+        self.sender.doubt = self.doubted.append
         self.sender.path_failed = lambda: self.failed.append(None)
         self.sender.tell = lambda *what: self.told.append(what)
 
@@ -89,6 +91,16 @@ def test_a_refused_path_is_suspicious_and_the_packet_waits(bench, number):
     assert len(bench.failed) == 1
     assert bench.drops[Drop.SEND_FAILED] == 1
     assert bench.inner()
+
+
+def test_other_paths_are_asked_where_no_news_about_addresses_will_come(bench):
+    bench.refuse(errno.ENETUNREACH, errno.EPERM, errno.EHOSTUNREACH, errno.EPERM)
+    bench.inner()
+    assert bench.doubted == []
+    bench.inner()
+    bench.inner()
+    bench.frame()
+    assert bench.doubted == [bench.peer, bench.peer]
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV])
@@ -323,5 +335,14 @@ def test_a_real_socket_tells_how_much_the_kernel_took():
     assert mine.taken == 10
     with pytest.raises(OSError, match=r"Invalid argument|assign|unreachable"):
         mine.send(memoryview(b"AAAABBBBCC"), SIZE, endpoint("203.0.113.77"), there)
+    assert mine.taken == 0
+    mine.close()
+
+
+def test_a_source_of_the_other_family_is_refused_and_never_cut_short():
+    mine = UdpSocket(4, 0, offload=False)
+    there = endpoint("127.0.0.1", mine.port)
+    with pytest.raises(OSError, match="no IPv4 source"):
+        mine.send(memoryview(b"AAAA"), SIZE, endpoint("2001:db8::1"), there)
     assert mine.taken == 0
     mine.close()

@@ -2,7 +2,8 @@
 
 from simulation import connected, endpoint, pair
 
-from sacip_tun.protocol.events import Moved, Side
+from sacip_tun.protocol.events import Moved, Moving, Side
+from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Reason
 from sacip_tun.protocol.limits import REJECT_AFTER_TIME
 from sacip_tun.protocol.sacip import LocalState
@@ -81,11 +82,20 @@ def test_without_a_session_and_without_addresses_it_is_harmless():
     assert len(world.sent) == sent
 
 
-def test_a_move_that_is_being_told_is_left_alone():
+def test_a_move_that_was_under_way_ends_at_the_new_address():
     world, a, b = connected()
     a.move_to("192.168.1.2")
-    number = a.peer.exchange.local_move.number
     resume(world, a)
-    assert a.peer.exchange.local_move.number == number
     world.run(0.5)
     assert b.peer.path.remote.active == endpoint("192.168.1.2")
+    assert a.peer.exchange.local_move.state is LocalState.SETTLED
+
+
+def test_who_is_called_first_and_learns_of_its_gateway_later_announces_nothing():
+    world, _, hub = connected()
+    one, other = (endpoint(f"192.168.1.{last}").host for last in (4, 9))
+    hub.told(Source(endpoint("192.168.1.101"), 2, preferred=True, gateway=one))
+    assert hub.of(Moving) == []
+    hub.told(Source(endpoint("192.168.1.101"), 2, preferred=True, gateway=other))
+    world.run(0.5)
+    assert [event.reason for event in hub.of(Moving)] == [Reason.ROUTE_CHANGED]
