@@ -469,7 +469,9 @@ class LocalMove:
         )
         if path.local.active is None or path.local.active.host != local.host:
             path.local = path.local.moved_to(local)  # hunting found another pair that works
-        if self.state is LocalState.HUNTING or other_family:
+        # CHANGE went to every place where the peer may be: the one that answered is right.
+        known = source in self._link.destinations_for(local)
+        if known or self.state is LocalState.HUNTING or other_family:
             self._link.peer_found(source)
         self._enter(LocalTrigger.CHANGE_ACK)
         self._finish(now=now)

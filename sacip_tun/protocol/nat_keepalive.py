@@ -10,7 +10,7 @@
    show him that he is not reached any more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.frames import Code, Frame
@@ -81,8 +81,8 @@ class Question:
 
     seen: Endpoint
     idle: float | None
-    tokens: set[int]
     pause: float
+    tokens: list[int] = field(default_factory=list)
 
 
 class NatKeepalive:
@@ -119,9 +119,8 @@ class NatKeepalive:
     # What happens
 
     def sent(self, *, now: float) -> None:
-        """Anything went out over the path in use."""
+        """Anything went out; called for each super-packet, so that the timer stays where it is."""
         self._sent_at = now
-        self._rest(now=now)
 
     def received(self, *, now: float) -> None:
         """Inner packets came in."""
@@ -134,6 +133,7 @@ class NatKeepalive:
     def observed(self, *, now: float) -> None:
         """The peer said where it sees the path in use."""
         self._observed_at = now
+        self._rest()
 
     def handle_timer(self, timer: Timer, *, now: float) -> None:
         """React to NAT_KEEPALIVE and STREAM_BREAK."""
@@ -142,13 +142,13 @@ class NatKeepalive:
             self._arrivals = 0
             self._begin(idle=None, now=now)
         elif question is None:
-            self._begin(idle=self._idle(now=now), now=now)
+            self._keep_open(now=now)
         elif len(question.tokens) < COPIES:
             self._ask(question, now=now)
         else:
             self._question = None
             self._link.start_handshake(now=now)  # the peer may have lost its session
-            self._rest(now=now)
+            self._rest()
 
     def answered(self, frame: Frame, *, now: float) -> bool:
         """Take PATH_RESPONSE; True where the mapping is another one: the peer must be told."""
@@ -160,10 +160,18 @@ class NatKeepalive:
         kept = frame.observed == question.seen
         if question.idle is not None:
             self._learn(question.idle, kept=kept, now=now)
-        self._rest(now=now)
+        self._rest()
         return not kept
 
     # Asking
+
+    def _keep_open(self, *, now: float) -> None:
+        """Ask, if nothing was sent since the timer was set."""
+        interval = self.interval
+        if interval and now >= self._sent_at + interval:
+            self._begin(idle=self._idle(now=now), now=now)
+        else:
+            self._rest()
 
     def _begin(self, *, idle: float | None, now: float) -> None:
         seen = self._link.path.observed
@@ -171,9 +179,9 @@ class NatKeepalive:
             return
         if not self._link.can_seal(now=now):
             self._link.start_handshake(now=now)  # that keeps the mapping open too
-            self._rest(now=now)
+            self._rest(since=now)
             return
-        self._question = Question(seen, idle, set(), self._patience)
+        self._question = Question(seen, idle, self._patience)
         self._ask(self._question, now=now)
 
     def _idle(self, *, now: float) -> float | None:
@@ -186,9 +194,9 @@ class NatKeepalive:
 
     def _ask(self, question: Question, *, now: float) -> None:
         path = self._link.path
-        number = Frame(Code.PATH_CHALLENGE)
-        token = self._link.ask(number, path.local.active, path.remote.active, now=now)
-        question.tokens.add(token)
+        challenge = Frame(Code.PATH_CHALLENGE)
+        token = self._link.ask(challenge, path.local.active, path.remote.active, now=now)
+        question.tokens.append(token)
         self._link.arm(Timer.NAT_KEEPALIVE, now + question.pause)
         question.pause *= 2
 
@@ -198,12 +206,12 @@ class NatKeepalive:
         else:
             self._estimate().failed(idle, shortest=self._shortest, now=now)
 
-    def _rest(self, *, now: float) -> None:
-        """Speak again when nothing has been sent for the interval; not while a question is open."""
+    def _rest(self, since: float | None = None) -> None:
+        """Speak again when nothing was sent for the interval; not while a question is open."""
         if self._question is not None:
             return
         if interval := self.interval:
-            self._link.arm(Timer.NAT_KEEPALIVE, now + interval)
+            self._link.arm(Timer.NAT_KEEPALIVE, (since or self._sent_at) + interval)
         else:
             self._link.disarm(Timer.NAT_KEEPALIVE)
 
