@@ -20,7 +20,7 @@ AF_INET, AF_INET6 = 2, 10
 VERSIONS = {AF_INET: 4, AF_INET6: 6}
 FAMILIES = {4: AF_INET, 6: AF_INET6}
 # net_device_flags (linux/if.h)
-IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_LOWER_UP = 1, 8, 0x40, 0x10000
+IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP, IFF_DORMANT = 1, 8, 0x10000, 0x20000
 # linux/if_addr.h; the first bit means secondary for IPv4 and temporary for IPv6.
 IFA_F_SECONDARY, IFA_F_OPTIMISTIC, IFA_F_DADFAILED = 0x01, 0x04, 0x08
 IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x20, 0x40
@@ -84,7 +84,8 @@ def link_of(message: Message) -> Link | None:
         index=message["index"],
         name=message.get_attr("IFLA_IFNAME") or "",
         up=bool(flags & IFF_UP),
-        carrier=bool(flags & IFF_LOWER_UP and flags & IFF_RUNNING),
+        # Not IFF_RUNNING, which says the same up to a second later (net/core/link_watch.c).
+        carrier=bool(flags & IFF_LOWER_UP and not flags & IFF_DORMANT),
         mtu=message.get_attr("IFLA_MTU") or 0,
         kind=(linkinfo and linkinfo.get_attr("IFLA_INFO_KIND")) or "",
         loopback=bool(flags & IFF_LOOPBACK),

@@ -314,18 +314,19 @@ class LocalMove:
     def _prepare(self, standby: Endpoint, wanted: Reason | None, *, now: float) -> None:
         """Announce `standby`; `wanted` is the reason to switch to it once it is proven."""
         path = self._link.path
-        if standby == path.local.active:
+        if same_host(standby, path.local.active):
             return
         if not self._link.speaks_sacip or not self._link.can_seal(now=now):
             if wanted is not None:
                 self._switch(standby, wanted, now=now)
             return
-        if self.state in STANDBY_STATES and path.local.idle == standby:
+        if self.state in STANDBY_STATES and same_host(path.local.idle, standby):
+            path.local = path.local.added(standby)  # by another interface, perhaps
             self._want(wanted, now=now)
             return
         if (self.state, LocalTrigger.STANDBY) not in LOCAL_TRANSITIONS:
             return  # a move is under way; the facts are looked at again when it has settled
-        if wanted is None and path.local.idle == standby:
+        if wanted is None and same_host(path.local.idle, standby):
             return  # the slot that a move left behind: the peer has it already
         self._enter(LocalTrigger.STANDBY)
         self._quiet()
@@ -392,7 +393,7 @@ class LocalMove:
         path = self._link.path
         if path.local.active is not None:
             self._old = path.local.active
-        announced = self.state in STANDBY_STATES and path.local.idle == new
+        announced = self.state in STANDBY_STATES and same_host(path.local.idle, new)
         if announced:
             self._reason, self._started = reason, now
         self._enter(LocalTrigger.SWITCH)
@@ -595,6 +596,11 @@ class LocalMove:
             return EARLY_COPIES[self._tries - 1]
         rto = self._link.path.round_trips(2, MIN_RTO)
         return doubled(rto, self._tries - len(EARLY_COPIES) - 1, MAX_RTO)
+
+
+def same_host(one: Endpoint | None, other: Endpoint | None) -> bool:
+    """Tell whether two endpoints are one address, by whichever interface."""
+    return one is not None and other is not None and one.host == other.host
 
 
 def doubled(first: float, times: int, at_most: float) -> float:

@@ -630,7 +630,7 @@ class Peer:
     def _ask_for_life(self, *, now: float) -> None:
         if self.exchange.local_move.moving:
             self.arm(Timer.LIVENESS, now + LATER)  # the move itself asks everywhere
-        else:
+        elif not self.detached:
             self.liveness.ask(now=now)
 
     def _passive_keepalive(self, *, now: float) -> None:

@@ -3,7 +3,7 @@
 from sacip_tun.linux import messages, rtnetlink
 from sacip_tun.linux.messages import codecs
 
-UP = messages.IFF_UP | messages.IFF_RUNNING | messages.IFF_LOWER_UP
+UP = messages.IFF_UP | messages.IFF_LOWER_UP
 
 
 def wire(message, kind, flags=0):

@@ -21,7 +21,7 @@ def test_a_link():
     ("flags", "up", "carrier"),
     [
         (messages.IFF_UP, True, False),
-        (messages.IFF_UP | messages.IFF_LOWER_UP, True, False),
+        (messages.IFF_UP | messages.IFF_LOWER_UP | messages.IFF_DORMANT, True, False),
         (UP, True, True),
         (0, False, False),
     ],
