@@ -265,7 +265,7 @@ class Exchange:
         now = arrival.now
         self.local_move.proven(frame, now=now)
         self.remote_move.answered(frame)
-        if self._link.liveness.answered(frame.token, now=now):
+        if self._link.liveness.answered(frame.token, frame.observed, now=now):
             self._link.carries(frame.received, before=arrival.asked, now=now)
         if self.nat_keepalive.answered(frame, now=now):
             self.local_move.rebound(now=now)

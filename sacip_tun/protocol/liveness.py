@@ -6,6 +6,9 @@
 2. Another pair answers and the one in use stays silent: that pair is taken.
 3. Nothing answers: the path counts as silent. Inner packets are held, the challenges go on, ever
    more slowly, and the first answer on any path lets them go.
+4. A stream from the peer that breaks off is a reason to ask at once: who only receives has nothing
+   to send that would show him that he is not reached any more.
+5. An answer tells where the peer sees us. Another place than before is a NAT that forgot us.
 An idle tunnel is not asked anything: nobody waits for it.
 """
 
@@ -36,6 +39,10 @@ SILENT_PAUSE = 0.1
 SLOWEST = ((60.0, 1.0), (600.0, 5.0), (float("inf"), 15.0))
 # Seconds after which a silent path is asked for somebody who waits only (REKEY_ATTEMPT_TIME).
 PATIENCE = REKEY_ATTEMPT_TIME
+# Arrivals in a row, none this many seconds after another, that make a stream; a keystroke's echo is
+# none. It has broken off when nothing came for max(3 RTT, that time).
+STREAM = 16
+STREAM_PAUSE = 0.25
 # Pairs of addresses asked in one round, the one in use included.
 PAIRS_A_ROUND = 8
 MAX_TOKENS = 64
@@ -56,6 +63,9 @@ class Prober(Link, Protocol):
     def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
         """Return every pair of addresses of one family, best first."""
 
+    def rebound(self, *, now: float) -> None:
+        """Tell the peer that a NAT moved us: our address is the same, its packets are lost."""
+
     def wanted(self, *, now: float) -> bool:
         """Tell whether anybody waits for the path to carry."""
 
@@ -73,6 +83,8 @@ class Liveness:
         self._since = 0.0
         self._answered_at = float("-inf")
         self._asked: dict[int, Asked] = {}
+        self._arrivals = 0
+        self._received_at = float("-inf")
 
     @property
     def doubting(self) -> bool:
@@ -85,6 +97,20 @@ class Liveness:
             self._since = now
             pause = self._link.path.round_trips(DOUBT_ROUND_TRIPS, FIRST_DOUBT)
             self._link.arm(Timer.LIVENESS, max(now + pause, self._answered_at + ONE_WAY_PAUSE))
+
+    def data_received(self, *, now: float) -> None:
+        """Inner packets came in."""
+        dense = now - self._received_at < STREAM_PAUSE
+        self._arrivals = self._arrivals + 1 if dense else 1
+        self._received_at = now
+        if self._arrivals >= STREAM and self._link.speaks_sacip:
+            pause = self._link.path.round_trips(DOUBT_ROUND_TRIPS, STREAM_PAUSE)
+            self._link.arm(Timer.STREAM_BREAK, now + pause)
+
+    def stream_broke(self, *, now: float) -> None:
+        """A stream from the peer broke off (Timer.STREAM_BREAK)."""
+        self._arrivals = 0
+        self.doubt(now=now)
 
     def heard(self) -> None:
         """Something authenticated came over the path in use."""
@@ -104,6 +130,9 @@ class Liveness:
         link = self._link
         if now - self._since > PATIENCE and not link.wanted(now=now):
             return  # the next inner packet asks again
+        if link.path.limited:  # the trial of an unproven address asks, and no more than it may
+            link.arm(Timer.LIVENESS, now + FIRST_DOUBT)
+            return
         if not link.can_seal(now=now):
             self._fall_silent(now=now)
             link.start_handshake(now=now)
@@ -126,11 +155,15 @@ class Liveness:
         self._unanswered = max(self._unanswered, 1)
         self.ask(now=now)
 
-    def answered(self, token: int, *, now: float) -> bool:
+    def answered(self, token: int, observed: Endpoint | None, *, now: float) -> bool:
         """Take PATH_RESPONSE; True where it ends a doubt."""
         asked = self._asked.pop(token, None)
         if asked is None:
             return False
+        seen = self._link.path.observed
+        if asked.in_use and seen is not None and observed not in {None, seen}:
+            self._link.path.observed = observed
+            self._link.rebound(now=now)
         doubted = self.doubting
         self._answered_at = now
         if not asked.in_use and doubted:

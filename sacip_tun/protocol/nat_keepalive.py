@@ -6,8 +6,6 @@
 3. The interval grows while the mapping outlives it. A mapping that was another one after an idle
    time did not live so long: the interval falls below that time, and stays there.
 4. What was learnt belongs to one own network, and is there again on coming back.
-5. A stream that breaks off is asked about at once: who only receives has nothing to send that would
-   show him that he is not reached any more.
 """
 
 from dataclasses import dataclass, field
@@ -34,13 +32,10 @@ RETREAT = 0.8
 FORGIVENESS = 4 * 3600.0
 # Networks remembered.
 MAX_NETWORKS = 16
-# A question is sent so often, first after max(3 RTT, 0.25 s), then in doubling pauses; that is also
-# how long a stream must be silent to have broken off: three times as long as its own round trip.
+# A question is sent so often, first after max(3 RTT, 0.25 s), then in doubling pauses.
 COPIES = 3
 ROUND_TRIPS = 3.0
 MIN_SILENCE = 0.25
-# Arrivals in a row, none MIN_SILENCE after another, that make a stream; a keystroke's echo is none.
-STREAM = 16
 
 # One own network: our address there, and the gateway.
 NetworkName = tuple[Host, Host | None]
@@ -107,8 +102,6 @@ class NatKeepalive:
         self._question: Question | None = None
         self._sent_at = float("-inf")
         self._observed_at = float("-inf")
-        self._received_at = float("-inf")
-        self._arrivals = 0
 
     @property
     def interval(self) -> float:
@@ -122,26 +115,15 @@ class NatKeepalive:
         """Anything went out; called for each super-packet, so that the timer stays where it is."""
         self._sent_at = now
 
-    def received(self, *, now: float) -> None:
-        """Inner packets came in."""
-        dense = now - self._received_at < MIN_SILENCE
-        self._arrivals = self._arrivals + 1 if dense else 1
-        self._received_at = now
-        if self._arrivals >= STREAM and self._link.path.behind_nat:
-            self._link.arm(Timer.STREAM_BREAK, now + self._patience)
-
     def observed(self, *, now: float) -> None:
         """The peer said where it sees the path in use."""
         self._observed_at = now
         self._rest()
 
-    def handle_timer(self, timer: Timer, *, now: float) -> None:
-        """React to NAT_KEEPALIVE and STREAM_BREAK."""
+    def handle_timer(self, *, now: float) -> None:
+        """Nothing was sent for the interval, or a question was not answered (NAT_KEEPALIVE)."""
         question = self._question
-        if timer is Timer.STREAM_BREAK:
-            self._arrivals = 0
-            self._begin(idle=None, now=now)
-        elif question is None:
+        if question is None:
             self._keep_open(now=now)
         elif len(question.tokens) < COPIES:
             self._ask(question, now=now)

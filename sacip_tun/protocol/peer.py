@@ -5,8 +5,9 @@ WireGuard's rules (paper 5 and 6) live here as verbs that report facts: `data_se
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from sacip_tun.protocol import limits
 from sacip_tun.protocol.address import Endpoint, Host
@@ -38,6 +39,13 @@ LONGEST_ANSWER = limits.KEEPALIVE_TIMEOUT + 1.0
 RECENT = 2.0
 # How often a path that is busy with a move is looked at again, in seconds.
 LATER = 0.2
+
+
+class Duty(Protocol):
+    """What is done when a timer has expired."""
+
+    def __call__(self, *, now: float) -> None:
+        """Do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,16 @@ class Peer:
         self._last_minute = False
         self._questions = Questions()
         self._recent: deque[tuple[float, int]] = deque(maxlen=16)
+        self._duties: Mapping[Timer, Duty] = {
+            Timer.RETRY_HANDSHAKE: self.initiator.retry,
+            Timer.NEW_HANDSHAKE: self.start_handshake,
+            Timer.PASSIVE_KEEPALIVE: self._passive_keepalive,
+            Timer.PERSISTENT_KEEPALIVE: self._persistent_keepalive,
+            Timer.LIVENESS: self._ask_for_life,
+            Timer.STREAM_BREAK: self.liveness.stream_broke,
+            Timer.NAT_KEEPALIVE: self._keep_nat_open,
+            Timer.PMTU: self.path_mtu.handle_timer,
+        }
 
     @property
     def key(self) -> bytes:
@@ -272,6 +290,10 @@ class Peer:
         """Go over to an address of the peer that has just answered."""
         self.exchange.remote_move.found(remote)
 
+    def rebound(self, *, now: float) -> None:
+        """Tell the peer that a NAT moved us: our address is the same, its packets are lost."""
+        self.exchange.local_move.rebound(now=now)
+
     def wanted(self, *, now: float) -> bool:
         """Tell whether anybody waits for the path to carry."""
         self.delivery.expire(now=now)
@@ -336,7 +358,7 @@ class Peer:
 
     def data_received(self, *, now: float) -> None:
         """Inner packets came in: if nothing goes back, say that we live."""
-        self.exchange.nat_keepalive.received(now=now)
+        self.liveness.data_received(now=now)
         if not self.is_set(Timer.PASSIVE_KEEPALIVE):
             self.arm(Timer.PASSIVE_KEEPALIVE, now + limits.KEEPALIVE_TIMEOUT)
         else:
@@ -604,28 +626,23 @@ class Peer:
 
     def handle_timer(self, timer: Timer, *, now: float) -> None:
         """Do what an expired timer is for."""
-        if timer is Timer.PERSISTENT_KEEPALIVE:
-            self._rearm_persistent(now=now)
-            self.send_keepalive(now=now)
+        duty = self._duties.get(timer)
+        if duty is not None:
+            duty(now=now)
         elif timer is Timer.ERASE_KEYS:
             self.erase()
-        elif timer is Timer.RETRY_HANDSHAKE:
-            self.initiator.retry(now=now)
-        elif timer is Timer.NEW_HANDSHAKE:
-            self.start_handshake(now=now)
-        elif timer is Timer.PASSIVE_KEEPALIVE:
-            self._passive_keepalive(now=now)
-        elif timer is Timer.LIVENESS:
-            self._ask_for_life(now=now)
-        elif timer is Timer.PMTU:
-            self.path_mtu.handle_timer(now=now)
         elif timer in {Timer.RELEASE, Timer.RING}:
             self.delivery.handle_timer(timer, now=now)
-        elif timer in {Timer.NAT_KEEPALIVE, Timer.STREAM_BREAK}:
-            self.exchange.nat_keepalive.handle_timer(timer, now=now)
-            self._outlive_silence(now=now)
         else:
             self.exchange.handle_timer(timer, now=now)
+
+    def _persistent_keepalive(self, *, now: float) -> None:
+        self._rearm_persistent(now=now)
+        self.send_keepalive(now=now)
+
+    def _keep_nat_open(self, *, now: float) -> None:
+        self.exchange.nat_keepalive.handle_timer(now=now)
+        self._outlive_silence(now=now)
 
     def _ask_for_life(self, *, now: float) -> None:
         if self.exchange.local_move.moving:

@@ -18,7 +18,7 @@ from sacip_tun.protocol.errors import Drop, RemoteError
 from sacip_tun.protocol.events import Kind, Moved, MoveRefused, PathChecked, Prepared, Side
 from sacip_tun.protocol.frames import Code, Frame, Reason
 from sacip_tun.protocol.hygiene import is_anybodys
-from sacip_tun.protocol.path import MIN_VALIDATION_TIME
+from sacip_tun.protocol.path import AMPLIFICATION_LIMIT, MIN_VALIDATION_TIME
 from sacip_tun.protocol.sacip import (
     REMOTE_TRANSITIONS,
     Link,
@@ -265,6 +265,8 @@ class RemoteMove:
         self._link.arm(Timer.VERDICT, now + path.round_trips(CHECK_ROUND_TRIPS, MIN_CHECK_TIME))
 
     def _challenge(self, trial: Trial, *, now: float) -> None:
+        if self.state is RemoteState.PROBATION and len(trial.new_tokens) >= AMPLIFICATION_LIMIT:
+            return  # each is as long as the CHANGE that claimed this address
         question = Frame(Code.PATH_CHALLENGE, number=self.applied)
         if self.state is RemoteState.CHECKING:
             here = self._link.path.local.active
