@@ -2,30 +2,10 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from sealed import SIZE, datagram, run_of, told
 
-from sacip_tun.protocol.messages import DATA, DATA_FORMAT
-from sacip_tun.protocol.received import Received
-from sacip_tun.protocol.replay import ReplayWindow
+from sacip_tun.protocol.messages import DATA_FORMAT
 from sacip_tun.protocol.ring import RING_AGE, RING_BYTES, Run, SendRing
-
-SIZE = 64
-
-
-def datagram(index: int, counter: int, length: int = SIZE) -> bytes:
-    return DATA_FORMAT.pack(DATA, index, counter) + counter.to_bytes(4, "big").ljust(length - 16)
-
-
-def run_of(index: int, first: int, count: int, last: int = SIZE) -> memoryview:
-    lengths = [SIZE] * (count - 1) + [last]
-    data = b"".join(datagram(index, first + n, length) for n, length in enumerate(lengths))
-    return memoryview(data)
-
-
-def told(index: int, counters: set[int]) -> Received:
-    window = ReplayWindow()
-    for counter in sorted(counters):
-        window.accept(counter)
-    return Received.of(index, window)
 
 
 def counters(runs: list[Run]) -> list[int]:
@@ -90,11 +70,10 @@ def test_it_is_a_copy_that_is_kept() -> None:
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 40)), max_size=40))
 def test_age_and_bytes_are_bounded(steps: list[tuple[float, int]]) -> None:
-    ring, now, counter = SendRing(), 0.0, 0
-    for pause, kilobytes in steps:
+    ring, now = SendRing(), 0.0
+    for counter, (pause, kilobytes) in enumerate(steps):
         now += pause
         ring.add(memoryview(datagram(5, counter, kilobytes << 13)), kilobytes << 13, now=now)
-        counter += 1
         kept = ring.sent_since(0.0, now=now)
         assert sum(len(run.data) for run in kept) <= RING_BYTES
         assert all(now - run.made <= RING_AGE for run in kept)
