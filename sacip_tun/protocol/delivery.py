@@ -147,6 +147,9 @@ class Delivery:
         if self._again:
             return
         for waiting in self.hold.take(self._allowance):
+            if waiting.is_stale(now):
+                self._drop(Counter({Drop.HELD_STALE: 1}))
+                continue
             self._allowance -= len(waiting.packet)
             yield waiting
             if self._allowance <= 0:
