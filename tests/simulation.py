@@ -204,14 +204,18 @@ class World:
             heapq.heappush(self._queue, entry)
 
     def settle(self, host: Host) -> None:
-        while (event := host.tunnel.next_event()) is not None:
+        """Drain as the daemon does: what is to be sent before each event."""
+        while True:
+            for datagram in host.tunnel.datagrams_to_send():
+                for data in datagrams(datagram):
+                    self.carry(host, data, datagram.local, datagram.remote)
+            event = host.tunnel.next_event()
+            if event is None:
+                return
             host.events.append(event)
             peer = host.tunnel.peers[event.peer]
             if peer.delivery.hold and peer.can_send(now=self.now):
                 host.flush(peer)
-        for datagram in host.tunnel.datagrams_to_send():
-            for data in datagrams(datagram):
-                self.carry(host, data, datagram.local, datagram.remote)
 
     def run(self, seconds: float) -> None:
         """Advance time by `seconds`, delivering and firing all that falls due."""
