@@ -7,7 +7,14 @@ import heapq
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from itertools import count
 
 from sacip_tun.datapath.tag import tag_of
@@ -72,6 +79,11 @@ class Host:
     def peer(self) -> Peer:
         return next(iter(self.tunnel.peers.values()))
 
+    def address_for(self, remote: Endpoint) -> Endpoint | None:
+        """What the kernel would choose: the first address of the family."""
+        ours = (endpoint(host) for host in self.addresses)
+        return next((end for end in ours if end.host.version == remote.host.version), None)
+
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -79,8 +91,11 @@ class Host:
         self._take_inner(inner(self.inner_address, destination, payload))
 
     def _take_inner(self, packet: bytes) -> None:
+        """Send in turn, as the pump does: what waits goes first."""
         peer = self.tunnel.route(packet[16:20])
         assert peer is not None
+        if peer.delivery.waiting and peer.can_send(now=self.world.now):
+            self.flush(peer)
         if peer.delivery.waiting:
             peer.stage(packet, tag_of(memoryview(packet)), now=self.world.now)
         else:
@@ -91,13 +106,13 @@ class Host:
         """Send a segment of one connection; without payload it is an acknowledgement."""
         self._take_inner(inner_tcp(self.inner_address, destination, sequence, payload))
 
-    def _send(self, packet: bytes) -> None:
+    def _send(self, packet: bytes, *, again: bool = False) -> None:
         now = self.world.now
         peer = self.tunnel.route(packet[16:20])
         assert peer is not None
         grant = peer.grant(1, len(packet), now=now)
         if grant is None:
-            peer.stage(packet, tag_of(memoryview(packet)), now=now)
+            peer.stage(packet, tag_of(memoryview(packet)), first=again, now=now)
             return
         session = grant.session
         header = messages.DATA_FORMAT.pack(messages.DATA, session.remote_index, grant.first_counter)
@@ -109,7 +124,7 @@ class Host:
     def flush(self, peer: Peer) -> None:
         for waiting in peer.take_held(now=self.world.now):
             before = len(peer.delivery.hold)
-            self._send(waiting.packet)
+            self._send(waiting.packet, again=True)
             if len(peer.delivery.hold) > before:
                 break
 
@@ -180,8 +195,8 @@ class World:
         return host
 
     def carry(self, host: Host, data: bytes, local: Endpoint | None, remote: Endpoint) -> None:
-        source = local or endpoint(host.addresses[0])
-        if str(source.host) not in host.addresses:
+        source = local or host.address_for(remote)
+        if source is None or str(source.host) not in host.addresses:
             return  # the kernel refuses a source that the host does not have
         self.sent.append((self.now, source, remote, data))
         for seen_as, destination in self.tap(source, remote, data):
@@ -189,14 +204,18 @@ class World:
             heapq.heappush(self._queue, entry)
 
     def settle(self, host: Host) -> None:
-        while (event := host.tunnel.next_event()) is not None:
+        """Drain as the daemon does: what is to be sent before each event."""
+        while True:
+            for datagram in host.tunnel.datagrams_to_send():
+                for data in datagrams(datagram):
+                    self.carry(host, data, datagram.local, datagram.remote)
+            event = host.tunnel.next_event()
+            if event is None:
+                return
             host.events.append(event)
             peer = host.tunnel.peers[event.peer]
             if peer.delivery.hold and peer.can_send(now=self.now):
                 host.flush(peer)
-        for datagram in host.tunnel.datagrams_to_send():
-            for data in datagrams(datagram):
-                self.carry(host, data, datagram.local, datagram.remote)
 
     def run(self, seconds: float) -> None:
         """Advance time by `seconds`, delivering and firing all that falls due."""
@@ -219,11 +238,24 @@ class World:
         while self._queue and self._queue[0][0] <= self.now:
             _, _, source, destination, data = heapq.heappop(self._queue)
             for host in self.hosts:
-                if str(destination.host) in host.addresses:
+                if hears(host, source, destination):
                     host.take(data, destination, source)
         for host in self.hosts:
             host.tunnel.handle_timer(now=self.now)
             self.settle(host)
+
+
+def hears(host: Host, source: Endpoint, destination: Endpoint) -> bool:
+    """Tell whether a datagram reaches a host; multicast reaches all others on the sender's link."""
+    if not destination.host.is_multicast:
+        return str(destination.host) in host.addresses
+    links = {link_of(ip_address(address)) for address in host.addresses}
+    return str(source.host) not in host.addresses and link_of(source.host) in links
+
+
+def link_of(host: IPv4Address | IPv6Address) -> IPv4Network | IPv6Network:
+    """The link that an address is on: one /24, or one /64."""
+    return ip_network((host, 24 if host.version == 4 else 64), strict=False)
 
 
 def pair(

@@ -131,6 +131,9 @@ class Delivery:
             event = Recovered(self._carrier.key, held, len(self.hold), resent, lost)
             self._carrier.emit(event)
         self._held_since = None
+        if self._again:
+            self._open_window(now)
+            self._send_again(now)
         if self.hold:
             self._carrier.emit(SessionReady(self._carrier.key))
 
@@ -144,6 +147,9 @@ class Delivery:
         if self._again:
             return
         for waiting in self.hold.take(self._allowance):
+            if waiting.is_stale(now):
+                self._drop(Counter({Drop.HELD_STALE: 1}))
+                continue
             self._allowance -= len(waiting.packet)
             yield waiting
             if self._allowance <= 0:
@@ -180,6 +186,8 @@ class Delivery:
     def _send_again(self, now: float) -> None:
         while self._again and self._allowance > 0:
             run = self._again.popleft()
+            if now - run.made > 2 * RING_AGE:
+                continue  # an outage came between: it is of no use any more
             # What the budget of an unproven address does not carry is lost to this move.
             if self._carrier.send_again(run, now=now):
                 self._allowance -= len(run.data)

@@ -139,9 +139,13 @@ class Hold:
     def _victim(self) -> object:
         """The oldest packet of the flow with the most bytes, sparing a flow's newest segment."""
         fattest = max(self._flows, key=self._flows.__getitem__)
-        spared = self._newest.get(fattest)
-        mine = (key for key, w in self._waiting.items() if w.tag.flow == fattest)
-        return next((key for key in mine if key != spared), None) or next(iter(self._waiting))
+        mine = (key for key, w in self._unspared() if w.tag.flow == fattest)
+        others = (key for key, _ in self._unspared())
+        return next(mine, None) or next(others, None) or next(iter(self._waiting))
+
+    def _unspared(self) -> Iterator[tuple[object, Waiting]]:
+        """Yield what is not the newest segment of its flow, oldest first."""
+        return ((k, w) for k, w in self._waiting.items() if self._newest.get(w.tag.flow) != k)
 
     def _drop(self, key: object) -> Waiting:
         waiting = self._waiting.pop(key)

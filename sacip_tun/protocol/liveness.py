@@ -79,6 +79,7 @@ class Liveness:
     def __init__(self, link: Prober) -> None:
         self._link = link
         self.silent = False
+        self._expecting = False
         self._unanswered = 0
         self._since = 0.0
         self._answered_at = float("-inf")
@@ -92,8 +93,12 @@ class Liveness:
         return self._unanswered > 1 or self.silent
 
     def data_sent(self, *, now: float) -> None:
-        """Inner packets went out; called once for each first unanswered one."""
-        if self._link.speaks_sacip and not self._unanswered:
+        """Inner packets went out; called once for each first unanswered one.
+
+        What came over another path since answered nothing: the doubt stays as old as it is.
+        """
+        if self._link.speaks_sacip and not self._unanswered and not self._expecting:
+            self._expecting = True
             self._since = now
             pause = self._link.path.round_trips(DOUBT_ROUND_TRIPS, FIRST_DOUBT)
             self._link.arm(Timer.LIVENESS, max(now + pause, self._answered_at + ONE_WAY_PAUSE))
@@ -115,6 +120,7 @@ class Liveness:
     def heard(self) -> None:
         """Something authenticated came over the path in use."""
         self._link.disarm(Timer.LIVENESS)
+        self._expecting = False
         self._unanswered = 0
         self.silent = False
         self._asked.clear()
@@ -128,6 +134,7 @@ class Liveness:
     def ask(self, *, now: float) -> None:
         """Ask the path in use, then others too (Timer.LIVENESS)."""
         link = self._link
+        self._expecting = False
         if now - self._since > PATIENCE and not link.wanted(now=now):
             return  # the next inner packet asks again
         if link.path.limited:  # the trial of an unproven address asks, and no more than it may

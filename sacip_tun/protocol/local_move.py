@@ -46,9 +46,10 @@ SLOWEST_HUNT = 15.0
 WIDE_HUNT = 2
 # A standby that the peer did not acknowledge is announced again after so many seconds.
 RETRY_STANDBY = 15.0
-# A path that died is asked whether it is well after so many seconds; slower while it is not.
+# A path that died is asked whether it is well after so many seconds; then in doubling pauses up to
+# the second number, for as long as it has been dead no longer than the first.
 FIRST_HEAL = 0.5
-SLOWEST_HEAL = 5.0
+SLOWEST_HEAL = ((60.0, 5.0), (600.0, 15.0), (float("inf"), 60.0))
 # Open questions of one move that are remembered.
 MAX_TOKENS = 64
 # Pairs of addresses tried in one round of hunting.
@@ -77,6 +78,7 @@ class LocalMove:
         self._stranded = False
         self._heal_tokens: dict[int, Host] = {}
         self._heal_tries = 0
+        self._died = 0.0
         self._old: Endpoint | None = None
         self._reason: Reason | None = None
         self._kind = Kind.BREAK_BEFORE_MAKE
@@ -175,6 +177,7 @@ class LocalMove:
             self.choice.suspects.blame(active.host, now=now)
         if self.state is not LocalState.DETACHED:
             self._switch(new, Reason.PATH_SILENT, now=now)
+        self._died = now
         self._heal_tries = 0
         self._link.arm(Timer.HEAL, now + FIRST_HEAL)
 
@@ -532,11 +535,18 @@ class LocalMove:
                 self._heal_tokens[token] = source.endpoint.host
         well = any(suspects.is_well(source.endpoint.host) for source in suspected)
         self._heal_tries = 0 if well else self._heal_tries + 1
-        self._link.arm(Timer.HEAL, now + doubled(FIRST_HEAL, self._heal_tries, SLOWEST_HEAL))
+        slowest = next(pause for age, pause in SLOWEST_HEAL if now - self._died < age)
+        self._link.arm(Timer.HEAL, now + doubled(FIRST_HEAL, self._heal_tries, slowest))
 
     def _healed(self, host: Host, *, now: float) -> None:
-        if self.choice.suspects.answered(host, now=now) and self.state is not LocalState.DETACHED:
+        was_well = self.choice.suspects.is_well(host)
+        cleared = self.choice.suspects.answered(host, now=now)
+        if cleared and self.state is not LocalState.DETACHED:
             self._consider_standby(now=now)
+        elif not was_well:
+            # Asked as slowly as while it was dead, it could be away between any two answers.
+            self._heal_tries = 0
+            self._link.arm(Timer.HEAL, now + FIRST_HEAL)
 
     def _detach(self, reason: Reason) -> None:
         """No address at all: keys stay, inner packets wait."""
