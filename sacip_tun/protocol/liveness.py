@@ -53,6 +53,10 @@ class Asked:
 class Prober(Link, Protocol):
     """A Link that knows every way to the peer."""
 
+    @property
+    def detached(self) -> bool:
+        """Whether no local address leads to the peer."""
+
     def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
         """Return every pair of addresses of one family, best first."""
 
@@ -102,6 +106,10 @@ class Liveness:
     def ask(self, *, now: float) -> None:
         """Ask the path in use, then others too (Timer.LIVENESS)."""
         link = self._link
+        if link.detached:
+            # The next address is announced at once. Asking without a carrier would leave the kernel
+            # with a neighbour that it asks for once a second only, when the carrier is back.
+            return
         if now - self._since > PATIENCE and not link.wanted(now=now):
             return  # the next inner packet asks again
         if not link.can_seal(now=now):
