@@ -69,6 +69,7 @@ def _peer(peer: Document, palette: Palette, *, now: float) -> Iterator[str]:
         "moves": _moved(peer["counters"]),
         "refused moves": _refused(peer["counters"], palette),
         "behind a NAT": _nat(peer),
+        "relay": "may hand on notices of moves" if peer.get("relay") else "",
     }
     yield from _fields(fields, palette)
     yield from _pair("local", peer["local"], peer["local_move"], palette)

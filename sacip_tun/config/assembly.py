@@ -158,16 +158,24 @@ def _check_peers(interface: _Draft, peers: Sequence[_Draft]) -> None:
                 "public_key", f"this peer is already there ({place})", "merge the two into one"
             )
         seen[key] = peer
-        _check_strict(peer, sacip=interface.fields.get("sacip", True))
+        _check_sacip(peer, sacip=interface.fields.get("sacip", True))
 
 
-def _check_strict(peer: _Draft, *, sacip: bool) -> None:
-    if peer.fields.get("nat") is Nat.STRICT and not peer.fields.get("sacip", sacip):
-        raise peer.error(
-            "nat",
-            "Nat = strict needs SACIP, and it is off for this peer",
-            "take Nat = strict away, or set Sacip = on",
-        )
+def _check_sacip(peer: _Draft, *, sacip: bool) -> None:
+    """Refuse what would be without any effect towards plain WireGuard."""
+    if peer.fields.get("sacip", sacip):
+        return
+    wanted = {
+        "nat": ("Nat = strict", peer.fields.get("nat") is Nat.STRICT),
+        "relay": ("Relay = yes", peer.fields.get("relay", False)),
+    }
+    for field, (line, is_so) in wanted.items():
+        if is_so:
+            raise peer.error(
+                field,
+                f"{line} needs SACIP, and it is off for this peer",
+                f"take {line} away, or set Sacip = on",
+            )
 
 
 def _interface_fields(draft: _Draft) -> dict[str, Any]:

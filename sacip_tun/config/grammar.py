@@ -80,6 +80,7 @@ KEYS = {
         Key("Endpoint", "endpoint", values.endpoint),
         Key("PersistentKeepalive", "persistent_keepalive", values.keepalive),
         Key("Nat", "nat", values.nat),
+        Key("Relay", "relay", values.yes_or_no),
         Key("Sacip", "sacip", values.on_or_off),
     ),
 }

@@ -49,6 +49,8 @@ class PeerConfig:
     persistent_keepalive: int | None = None
     """Seconds; 0 is off; None leaves it to what a NAT on the way needs."""
     nat: Nat = Nat.ALLOW
+    relay: bool = False
+    """Whether notices of moves may be handed on by this peer for us, and by us for it."""
     sacip: bool = True
     """The peer's own `Sacip`, or the interface's where the peer has none."""
 

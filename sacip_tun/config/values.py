@@ -155,6 +155,11 @@ def on_or_off(text: str) -> bool:
     return _choice(text, {"on": True, "off": False})
 
 
+def yes_or_no(text: str) -> bool:
+    """Read `yes` or `no`."""
+    return _choice(text, {"yes": True, "no": False})
+
+
 def nat(text: str) -> Nat:
     """Read `allow` or `strict`."""
     return _choice(text, {mode.value: mode for mode in Nat})

@@ -389,5 +389,6 @@ def _settings(peer: PeerConfig) -> PeerSettings:
         keepalive=peer.persistent_keepalive,
         sacip=peer.sacip,
         strict_nat=peer.nat is Nat.STRICT,
+        relay=peer.relay,
         named=peer.endpoint is not None,
     )

@@ -53,6 +53,7 @@ def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journ
         "persistent_keepalive": peer.settings.keepalive,
         "keepalive": peer.settings.keepalive or peer.exchange.nat_keepalive.interval,
         "nat": peer.path.behind_nat,
+        "relay": peer.settings.relay,
         "local": _pair(peer.path.local),
         "remote": _pair(peer.path.remote),
         "observed": None if peer.path.observed is None else str(peer.path.observed),

@@ -60,6 +60,10 @@ class Asked:
 class Prober(Link, Protocol):
     """A Link that knows every way to the peer."""
 
+    @property
+    def detached(self) -> bool:
+        """Whether no local address leads to the peer."""
+
     def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
         """Return every pair of addresses of one family, best first."""
 
@@ -135,6 +139,10 @@ class Liveness:
         """Ask the path in use, then others too (Timer.LIVENESS)."""
         link = self._link
         self._expecting = False
+        if link.detached:
+            # The next address is announced at once. Asking without a carrier would leave the kernel
+            # with a neighbour that it asks for once a second only, when the carrier is back.
+            return
         if now - self._since > PATIENCE and not link.wanted(now=now):
             return  # the next inner packet asks again
         if link.path.limited:  # the trial of an unproven address asks, and no more than it may
@@ -147,6 +155,8 @@ class Liveness:
             return
         if self._unanswered >= MAX_UNANSWERED:
             self._fall_silent(now=now)
+            # The peer may have been started anew: then it answers nothing but a handshake.
+            link.start_handshake(now=now)
         self._unanswered += 1
         pairs = link.pairs()
         used = (link.path.local.active, link.path.remote.active)

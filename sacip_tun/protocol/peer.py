@@ -212,7 +212,7 @@ class Peer:
         `first` puts one back that had waited and was refused.
         """
         self.delivery.keep(packet, tag, first=first, why=self.held_for, now=now)
-        if not self.can_seal(now=now):
+        if not self.can_seal(now=now) and self.reachable:
             self.start_handshake(now=now)
         if self.liveness.silent and not self.is_set(Timer.LIVENESS):
             self.liveness.ask(now=now)
@@ -233,17 +233,21 @@ class Peer:
     @property
     def held_for(self) -> str | None:
         """What inner packets are held for, beside a session; None where they are not."""
+        return next(self._obstacles(), None)
+
+    def _obstacles(self) -> Iterator[str]:
         if self.detached:
-            return "no address of this host leads to the peer"
+            yield "no address of this host leads to the peer"
+        if not self.reachable:
+            yield "the peer has no endpoint, and has not called yet"
         if self.liveness.silent:
-            return "the path does not answer"
+            yield "the path does not answer"
         if self.exchange.local_move.hunting:
-            return "the peer has not acknowledged the new address"
+            yield "the peer has not acknowledged the new address"
         if not self.path.matched:
-            return "no address of the peer is proven in this family"
+            yield "no address of the peer is proven in this family"
         if self.path.exhausted:
-            return "the peer's new address is not proven yet"
-        return None
+            yield "the peer's new address is not proven yet"
 
     @property
     def detached(self) -> bool:

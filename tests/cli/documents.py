@@ -75,6 +75,7 @@ MOVED_PEER = peer_document(
     preshared_key=True,
     endpoint_configured="hub.example:51820",
     sacip=True,
+    relay=True,
     state="connected",
     allowed_ips=["10.9.0.2/32", "fd00:9::/64"],
     latest_handshake_unix=NOW - 65,

@@ -33,6 +33,7 @@ peer: {KEY_B}
   holding: 2 inner packets
   moves: 4 of ours, 1 of the peer's, 5 inner packets waited, 12 sent again
   refused moves: 3
+  relay: may hand on notices of moves
   local:    [0] 192.168.1.22:51820
           → [1] 192.168.1.2:51820  preparing
   remote: → [0] 192.168.1.1:51820

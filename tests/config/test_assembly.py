@@ -54,6 +54,7 @@ AllowedIPs = 192.168.50.0/24
 Endpoint = hub.example:51820
 PersistentKeepalive = 25
 Nat = strict
+Relay = yes
 
 [Peer]
 PublicKey = {to_base64(B)}
@@ -95,6 +96,7 @@ def test_the_whole_grammar_is_read():
             endpoint=EndpointName("hub.example", 51820),
             persistent_keepalive=25,
             nat=Nat.STRICT,
+            relay=True,
         ),
         PeerConfig(
             public_key=B,
@@ -198,6 +200,7 @@ def test_routes_are_sorted_longest_first_and_none_with_table_off():
         (f"{INTERFACE}MTU=1279\nAddress=fd00::1/64", 3, "too small for an IPv6", "1280"),
         (f"{INTERFACE}Address=10.0.0.1/8, 10.0.0.1/8", 3, "given twice", "delete"),
         (f"{INTERFACE}{PEER}Nat=strict\nSacip=off", 6, "Nat = strict needs SACIP", "Sacip = on"),
+        (f"{INTERFACE}{PEER}Relay=yes\nSacip=off", 6, "Relay = yes needs SACIP", "Sacip = on"),
         (f"{INTERFACE}MTU =", 3, "MTU has no value", "leave it out"),
         (f"{INTERFACE}PostUp =", 3, "PostUp has no value", "leave it out"),
         (f"{INTERFACE}MTU = 99999", 3, "'99999' is not a usable MTU", "576 to 65455"),

@@ -23,9 +23,9 @@ def failure(text):
     return caught.value
 
 
-def test_every_key_of_wg_quick_is_known_and_three_of_our_own():
+def test_every_key_of_wg_quick_is_known_and_four_of_our_own():
     names = {key.name for rows in KEYS.values() for key in rows.values()}
-    assert names == WG_QUICK | {"EventHook", "Nat", "Sacip"}
+    assert names == WG_QUICK | {"EventHook", "Nat", "Relay", "Sacip"}
 
 
 def test_sections_and_keys_are_case_insensitive_and_spaces_are_dropped():

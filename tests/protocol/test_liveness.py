@@ -20,6 +20,7 @@ class Prober:
 
     key = b"peer"
     speaks_sacip = True
+    detached = False
 
     def __init__(self) -> None:
         self.path = Path(THERE)
@@ -125,7 +126,7 @@ def test_silence_is_told_once_within_half_a_second(link, liveness) -> None:
 def test_another_path_that_answers_is_taken(link, liveness) -> None:
     liveness.data_sent(now=0.0)
     link.run(liveness, 0.3)
-    assert liveness.answered(link.token(OTHER), now=0.3)
+    assert liveness.answered(link.token(OTHER), None, now=0.3)
     assert link.taken == [(OTHER, THERE, 0.3)]
     assert (liveness.silent, liveness.doubting, link.deadline) == (False, False, None)
 
@@ -133,15 +134,15 @@ def test_another_path_that_answers_is_taken(link, liveness) -> None:
 def test_an_answer_over_another_path_after_the_one_in_use_takes_nothing(link, liveness) -> None:
     liveness.data_sent(now=0.0)
     link.run(liveness, 0.3)
-    assert liveness.answered(link.token(HERE), now=0.3)
-    assert not liveness.answered(link.token(OTHER), now=0.301)
+    assert liveness.answered(link.token(HERE), None, now=0.3)
+    assert not liveness.answered(link.token(OTHER), None, now=0.301)
     assert not link.taken
 
 
 def test_an_unknown_token_ends_nothing(link, liveness) -> None:
     liveness.data_sent(now=0.0)
     link.run(liveness, 2.0)
-    assert not liveness.answered(999, now=2.0)
+    assert not liveness.answered(999, None, now=2.0)
     assert liveness.silent
 
 
@@ -152,7 +153,7 @@ def test_a_one_way_stream_is_asked_once_a_second_at_most(link, liveness) -> None
         assert link.deadline is not None
         now = link.deadline
         link.run(liveness, now)
-        liveness.answered(link.token(HERE), now=now + RTT)
+        liveness.answered(link.token(HERE), None, now=now + RTT)
         liveness.data_sent(now=now + RTT)
     times = [when for when, *_ in link.asked]
     assert len(times) == 20
