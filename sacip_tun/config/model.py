@@ -80,6 +80,10 @@ class InterfaceConfig:
     event_hooks: tuple[EventHook, ...] = ()
     save_config: bool = False
     sacip: bool = True
+    hold_megabytes: int = 4
+    """MiB of inner packets held for each peer while no path carries."""
+    resend_megabytes: int = 4
+    """MiB of what was sent to each SACIP peer, kept for a moment to be sent again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,11 @@ def keepalive(text: str) -> int:
         raise ConfigError(error.cause, "use 'off' or seconds from 1 to 65535, often 25") from None
 
 
+def megabytes(text: str) -> int:
+    """Return an amount of memory for each peer, in MiB; 0 is none."""
+    return _number(text, 0, 1024, "an amount of memory in MiB")
+
+
 def mtu(text: str) -> int:
     """Return the tunnel's MTU in bytes."""
     try:

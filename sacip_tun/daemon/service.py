@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sacip_tun.agreement import RUN_DIRECTORY
-from sacip_tun.config import Config, Nat, PeerConfig
+from sacip_tun.config import Config, InterfaceConfig, Nat, PeerConfig
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
 from sacip_tun.daemon.hooks import Hooks
@@ -180,7 +180,8 @@ class Service:
 
     def _add_peers(self) -> None:
         for peer in self.config.peers:
-            self.tunnel.add_peer(_settings(peer), peer.allowed_ips, now=clock.now())
+            settings = _settings(peer, self.config.interface)
+            self.tunnel.add_peer(settings, peer.allowed_ips, now=clock.now())
 
     def _configure(self) -> None:
         settings = self.config.interface
@@ -382,7 +383,7 @@ class Service:
         return {}
 
 
-def _settings(peer: PeerConfig) -> PeerSettings:
+def _settings(peer: PeerConfig, interface: InterfaceConfig) -> PeerSettings:
     return PeerSettings(
         peer.public_key,
         peer.preshared_key or NO_PRESHARED_KEY,
@@ -390,5 +391,7 @@ def _settings(peer: PeerConfig) -> PeerSettings:
         sacip=peer.sacip,
         strict_nat=peer.nat is Nat.STRICT,
         relay=peer.relay,
+        hold_bytes=interface.hold_megabytes << 20,
+        ring_bytes=interface.resend_megabytes << 20,
         named=peer.endpoint is not None,
     )

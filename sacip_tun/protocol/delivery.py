@@ -14,7 +14,7 @@ from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import Event, Held, Recovered, SessionReady
 from sacip_tun.protocol.hold import HOLD_BYTES, STALE_AFTER, UNTAGGED, Hold, Tag, Waiting
 from sacip_tun.protocol.received import Received
-from sacip_tun.protocol.ring import RING_AGE, Run, SendRing
+from sacip_tun.protocol.ring import RING_AGE, RING_BYTES, Run, SendRing
 from sacip_tun.protocol.timers import Timer
 
 # What is released at first, in bytes: ten segments (RFC 6928); doubled every round trip.
@@ -62,10 +62,12 @@ class Delivery:
     `resent` and `lost` count datagrams and held packets since the peer was added.
     """
 
-    def __init__(self, carrier: Carrier) -> None:
+    def __init__(
+        self, carrier: Carrier, hold_bytes: int = HOLD_BYTES, ring_bytes: int = RING_BYTES
+    ) -> None:
         self._carrier = carrier
-        self.hold = Hold()
-        self.ring = SendRing()
+        self.hold = Hold(hold_bytes)
+        self.ring = SendRing(ring_bytes)
         self.resent = 0
         self.lost = 0
         self._again: deque[Run] = deque()

@@ -63,9 +63,10 @@ class Waiting:
 
 
 class Hold:
-    """The packets that wait for one peer, oldest first. `held` counts all that ever waited."""
+    """The packets that wait for one peer, oldest first, `at_most` bytes of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_most: int = HOLD_BYTES) -> None:
+        self._at_most = at_most
         self._waiting: OrderedDict[object, Waiting] = OrderedDict()
         self._flows: Counter[bytes] = Counter()
         self._newest: dict[bytes, object] = {}
@@ -92,7 +93,7 @@ class Hold:
             self._waiting.move_to_end(key, last=False)
         if tag.sequence is not None and tag.payload:
             self._newest[tag.flow] = key
-        while self._bytes > HOLD_BYTES or len(self._waiting) > HOLD_PACKETS:
+        while self._bytes > self._at_most or len(self._waiting) > HOLD_PACKETS:
             self._drop(self._victim())
             drops[Drop.HOLD_OVERFLOW] += 1
         return drops

@@ -19,7 +19,7 @@ from sacip_tun.protocol.events import Event, FrameSent, HandshakeCompleted
 from sacip_tun.protocol.exchange import Exchange
 from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Code, Frame, code_name
-from sacip_tun.protocol.hold import UNTAGGED, Tag, Waiting
+from sacip_tun.protocol.hold import HOLD_BYTES, UNTAGGED, Tag, Waiting
 from sacip_tun.protocol.initiator import Initiator
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY
 from sacip_tun.protocol.liveness import Liveness
@@ -27,7 +27,7 @@ from sacip_tun.protocol.path import INITIAL_RTT, Path
 from sacip_tun.protocol.pmtu import OVERHEAD, PathMtuSearch
 from sacip_tun.protocol.questions import Questions
 from sacip_tun.protocol.received import Received
-from sacip_tun.protocol.ring import Run
+from sacip_tun.protocol.ring import RING_BYTES, Run
 from sacip_tun.protocol.session import Keypairs, Session
 from sacip_tun.protocol.timers import Timer
 from sacip_tun.protocol.whereabouts import Whereabouts
@@ -56,6 +56,7 @@ class PeerSettings:
     a SACIP peer needs it.
     `named` says that the endpoint is a name, which somebody resolves and tells to `resolved`.
     `relay` permits this peer to hand notices to others for us, and us to do so for it.
+    `hold_bytes` and `ring_bytes` bound the hold queue and the send ring.
     """
 
     public_key: bytes
@@ -66,6 +67,8 @@ class PeerSettings:
     sacip: bool = True
     strict_nat: bool = False
     relay: bool = False
+    hold_bytes: int = HOLD_BYTES
+    ring_bytes: int = RING_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Peer:
         )
         self.where = Whereabouts(self.path, self.exchange, settings.endpoint)
         self.liveness = Liveness(self)
-        self.delivery = Delivery(self)
+        self.delivery = Delivery(self, settings.hold_bytes, settings.ring_bytes)
         self.path_mtu = PathMtuSearch(self)
         self.initiator = Initiator(self, context, marked=settings.sacip)
         self.speaks_sacip = False

@@ -54,7 +54,8 @@ class Run:
 class SendRing:
     """What was sent to one peer lately, oldest first, bounded in bytes and in age (seconds)."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_most: int = RING_BYTES) -> None:
+        self._at_most = at_most
         self.age = RING_AGE
         self._runs: deque[Run] = deque()
         self._bytes = 0
@@ -67,7 +68,7 @@ class SendRing:
         index, first = data_receiver(data), data_counter(data)
         self._runs.append(Run(index, first, size, bytes(data), now, now))
         self._bytes += len(data)
-        while self._bytes > RING_BYTES:
+        while self._bytes > self._at_most:
             self._drop_oldest()
 
     def expire(self, *, now: float) -> None:

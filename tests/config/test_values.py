@@ -163,3 +163,14 @@ def test_an_endpoint_is_written_as_it_was_read():
 def test_a_placeholder_is_recognised(text):
     with pytest.raises(ConfigError, match=r"Endpoint is still a placeholder: <"):
         values.refuse_placeholder("Endpoint", text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("4", 4), ("1024", 1024)])
+def test_megabytes(text, value):
+    assert values.megabytes(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1025", "4M", "0x4", "\u0664"])
+def test_no_megabytes(text):
+    with pytest.raises(ConfigError):
+        values.megabytes(text)
