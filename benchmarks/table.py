@@ -120,9 +120,9 @@ def durations(middle: float, worst: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return it in the unit that reads best."""
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds:.1f} s" if round(seconds, 1) < 10 else f"{seconds:.0f} s"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

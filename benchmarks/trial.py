@@ -32,6 +32,10 @@ GRACE = 1.0
 LONG, BACK = 3.5, 0.5
 
 
+# What a tunnel's or the lab's start can fail with; the others' are the tests' own and assert.
+FAILURES = (SetupError, subprocess.SubprocessError, AssertionError, RuntimeError, OSError)
+
+
 @dataclass(frozen=True)
 class Made:
     """When the move began, and when the network was unusable."""
@@ -76,10 +80,12 @@ class Trial:
         with self._at_work() as work:
             try:
                 return self._made(result, work)
-            except (SetupError, subprocess.SubprocessError) as error:
-                self.together.abort()
-                said = "; ".join([str(error), *getattr(error, "__notes__", ())])
+            except FAILURES as error:
+                said = "; ".join([repr(error), *getattr(error, "__notes__", ())])
                 return replace(result, error=said)
+            finally:
+                # The other lab does not wait for one that is over.
+                self.together.abort()
 
     @contextmanager
     def _at_work(self) -> Iterator["_Work"]:

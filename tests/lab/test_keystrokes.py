@@ -30,6 +30,7 @@ async def test_what_is_typed_comes_back(capsys) -> None:
 async def test_another_echo_is_not_intact() -> None:
     async def shout(reader, writer):
         writer.write(b"x" * len(await reader.readexactly(KEY)))
+        writer.close()
 
     port = free_port()
     async with await asyncio.start_server(shout, HOST, port):
