@@ -15,13 +15,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import report
-import results
+import results as files
 from contenders import CONTENDERS, OURS, Contender
 from machine import Machine
 from moves import BY_NAME, MOVES, Move
@@ -32,6 +32,8 @@ from verdict import Observed, Outcome
 # A short form fails at a stall that is longer than this, in seconds: what is really stalled, not
 # what a shared machine delays.
 STALLED = 2.0
+# How long the short form waits for what is stalled, in seconds.
+SHORT_PATIENCE = 10.0
 LABS = 2
 Pair = tuple[Traffic, ...]
 Wave = tuple[Move, Contender, int, Pair]
@@ -52,20 +54,24 @@ def waves(
                     yield from ((move, contender, run, pair) for pair in pairs)
 
 
-def made(planned: Sequence[Wave], plotted: str) -> list[Result]:
-    """Make all trials, and tell of each on stderr when it is over."""
-    machine = Machine(LABS)
-    futures: list[Future[Result]] = []
-    start = time.monotonic()
+def made(planned: Sequence[Wave], plotted: str, keep: Callable[[list[Result]], None]) -> None:
+    """Make all trials; tell of each on stderr, and give all there are to `keep`, as they end."""
+    machine, start, lock = Machine(LABS), time.monotonic(), threading.Lock()
+    found: list[Result] = []
+
+    def ended(future: Future[Result]) -> None:
+        with lock:
+            found.append(_thinned(future.result(), plotted))
+            _tell(future.result(), start)
+            keep(found)
+
     with ThreadPoolExecutor(max_workers=64) as pool:
         for move, contender, run, pair in planned:
             machine.enter(len(pair))
             together = threading.Barrier(len(pair))
             for traffic in pair:
                 trial = Trial(move, contender, traffic, run, machine, together)
-                futures.append(pool.submit(trial.make))
-                futures[-1].add_done_callback(lambda future: _tell(future.result(), start))
-    return [_thinned(future.result(), plotted) for future in futures]
+                pool.submit(trial.make).add_done_callback(ended)
 
 
 def _thinned(result: Result, plotted: str) -> Result:
@@ -73,7 +79,7 @@ def _thinned(result: Result, plotted: str) -> Result:
     if result.move == plotted and result.run == 0:
         return result
     flows = tuple(replace(observed, bins=()) for observed in result.flows)
-    return replace(result, flows=flows, events=())
+    return replace(result, flows=flows, events=(), typed=())
 
 
 def _tell(result: Result, start: float) -> None:
@@ -95,10 +101,10 @@ def _words(observed: Observed) -> str:
     return said
 
 
-def complaints(made: Sequence[Result]) -> list[str]:
+def complaints(results: Sequence[Result]) -> list[str]:
     """Return what is really broken or stalled, a line each."""
     found = []
-    for result in made:
+    for result in results:
         if result.error is not None:
             found.append(f"{result.move}: {result.error}")
         found += [
@@ -113,7 +119,8 @@ def short_trial(move: Move) -> Result:
     """Make one move of the short form: ours alone, once, the traffic that is hardest."""
     machine = Machine(1)
     machine.enter()
-    return Trial(move, CONTENDERS[OURS], LISTENING, 0, machine).make()
+    contender = replace(CONTENDERS[OURS], patience=SHORT_PATIENCE)
+    return Trial(move, contender, LISTENING, 0, machine).make()
 
 
 def _machine() -> dict[str, str]:
@@ -145,6 +152,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _planned(options: argparse.Namespace) -> Iterator[Wave]:
+    contenders = [CONTENDERS[name] for name in options.contenders]
+    runs, others = options.runs, min(options.runs, options.others)
+    if options.short:
+        contenders = [replace(CONTENDERS[OURS], patience=SHORT_PATIENCE)]
+        runs, others = 1, 0
+    return waves(_moves(options), contenders, runs, others, _pairs(options))
+
+
 def _moves(options: argparse.Namespace) -> list[Move]:
     if options.only:
         return [BY_NAME[name] for name in options.only]
@@ -167,17 +183,15 @@ def _interrupt(_number: int, _frame: object) -> None:
 def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, _interrupt)
-    if options.short:
-        options.runs, options.others, options.contenders = 1, 0, [OURS]
-    contenders = [CONTENDERS[name] for name in options.contenders]
-    planned = list(
-        waves(_moves(options), contenders, options.runs, options.others, _pairs(options))
-    )
-    found = made(planned, options.plot) if options.runs else []
-    if options.earlier:
-        found = results.merged(results.read(options.earlier), found)
-    if options.json:
-        results.write(options.json, found, _machine())
+    earlier = files.read(options.earlier) if options.earlier else []
+    found = list(earlier)
+
+    def keep(new: list[Result]) -> None:
+        found[:] = files.merged(earlier, new)
+        if options.json:
+            files.write(options.json, found, _machine())
+
+    made(list(_planned(options)), options.plot, keep)
     if options.report:
         report.write(options.report, found, _machine(), options.plot)
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 from contenders import CONTENDERS, OURS
 from trial import Result
-from verdict import Observed
+from verdict import Observed, Outcome
 
 from sacip_tun.lab.arrivals import BIN
 
@@ -14,18 +14,17 @@ from sacip_tun.lab.arrivals import BIN
 FLOW = "down"
 # Left: the moment itself, a point each 20 ms. Right: all of it, a point each 0.2 s. In seconds from
 # the beginning of the move.
-CLOSE, CLOSE_BIN = (-0.4, 2.0), 0.02
+CLOSE, CLOSE_BIN = (-0.9, 2.0), 0.02
 WIDE, WIDE_BIN = (-1.0, 32.0), 0.2
 COLOURS = {OURS: "#0b6e4f", "wireguard-go": "#8a1c1c", "openvpn": "#c65d00", "no tunnel": "#555555"}
-# What is marked of our own events, at the mover; the rest is in `sacip-tun monitor`.
-MARKED = {
-    "prepared": "prepared",
-    "moving": "moves",
-    "moved": "moved",
-    "detached": "no address",
-    "degraded": "degraded",
-    "recovered": "recovered",
-}
+# What is marked of our own events; the rest is in `sacip-tun monitor`.
+MARKED = ("prepared", "detached", "degraded", "moving", "moved", "recovered")
+TOP = 60.0
+"""Mbit/s; what a tunnel makes up for after a stall may be cut off."""
+
+
+# Events that are closer than that, in seconds, would be written over each other.
+APART = 0.6
 
 
 def write(path: Path, results: Sequence[Result], move: str) -> None:
@@ -59,8 +58,9 @@ def _figure(drawn: dict[str, tuple[Result, Observed]]) -> Any:  # noqa: ANN401 -
         for plot, window, width in ((row[0], CLOSE, CLOSE_BIN), (row[1], WIDE, WIDE_BIN)):
             _draw(plot, name, result, observed, window, width)
         row[0].set_ylabel("Mbit/s")
+        _mark_typed(row[0], result, words=name == OURS)
         if name == OURS:
-            _mark(row[0], result)
+            _mark_events(row[0], result)
     for plot in axes[-1]:
         plot.set_xlabel("seconds since the move began")
     return figure
@@ -76,30 +76,45 @@ def _draw(
 ) -> None:
     began, first = result.began or 0.0, observed.first_unix or 0.0
     points = curve(observed.bins, first - began, window, width)
+    end = first - began + len(observed.bins) * BIN
+    if observed.outcome is Outcome.HELD:
+        # Where everything has come in, nothing more is to come.
+        points = [(time, rate) for time, rate in points if time < end]
     times, rates = [time for time, _ in points], [rate for _, rate in points]
     plot.fill_between(times, rates, step="post", color=COLOURS[name], alpha=0.25, linewidth=0)
     plot.step(times, rates, where="post", color=COLOURS[name], linewidth=1)
+    if observed.outcome is Outcome.HELD and end < window[1]:
+        plot.text(end, 22, " all received", fontsize=7.5, color=COLOURS[name])
     for since, until in result.outages:
-        plot.axvspan(
-            since - began, max(until, since + width / 4) - began, color="#ddbb00", alpha=0.4
-        )
-    plot.axvline(0, color="#999999", linewidth=0.8, linestyle=":")
-    plot.set(xlim=window, ylim=(0, 60))
+        span = (since - began, max(until, since + width / 4) - began)
+        plot.axvspan(*span, color="#ddbb00", alpha=0.4)
+    plot.set(xlim=window, ylim=(0, TOP))
     plot.set_title(name, loc="left", fontsize=9, fontweight="bold", color=COLOURS[name])
     plot.spines[["top", "right"]].set_visible(False)
 
 
-def _mark(plot: Any, result: Result) -> None:  # noqa: ANN401
+def _mark_typed(plot: Any, result: Result, *, words: bool) -> None:  # noqa: ANN401
+    for moment, line in result.typed:
+        at = moment - (result.began or 0.0)
+        if at <= CLOSE[1]:
+            plot.axvline(at, color="#888888", linewidth=0.8, linestyle=":")
+            if words:
+                plot.text(at - 0.02, TOP - 1, f"$ {line}", fontsize=7.5, va="top", ha="right")
+
+
+def _mark_events(plot: Any, result: Result) -> None:  # noqa: ANN401
     """Write our events where they happened, one below the other so that none hides another."""
-    height = 58.0
+    height = TOP - 1
+    last = CLOSE[0]
     for event in sorted(result.events, key=lambda event: float(event["time_unix"])):
-        words = MARKED.get(str(event["event"]))
         at = float(event["time_unix"]) - (result.began or 0.0)
-        if words is None or event["who"] != "mover" or not CLOSE[0] <= at <= CLOSE[1]:
+        if event["event"] not in MARKED or at > CLOSE[1]:
             continue
-        plot.axvline(at, color=COLOURS[OURS], linewidth=0.8)
-        plot.text(at + 0.01, height, f"{words}, {at * 1000:.0f} ms", fontsize=7.5, va="top")
-        height = height - 8 if height > 30 else 58.0
+        height = height - 7 if at - last < APART else TOP - 1
+        last = at
+        plot.axvline(at, color=COLOURS[OURS], linewidth=0.6)
+        said = f"{at * 1000:.1f} ms: {event['who']} {event['event']}"
+        plot.text(at + 0.01, height, said, fontsize=7.5, va="top")
 
 
 def curve(

@@ -27,7 +27,9 @@ def _result(document: dict[str, Any]) -> Result:
         for flow in document["flows"]
     )
     spans = tuple((since, until) for since, until in document["outages"])
-    return Result(**{**document, "flows": flows, "outages": spans, "events": document["events"]})
+    made = {"flows": flows, "outages": spans, "events": tuple(document["events"])}
+    typed = tuple((moment, line) for moment, line in document.get("typed", ()))
+    return Result(**{**document, **made, "typed": typed})
 
 
 def merged(earlier: Sequence[Result], later: Sequence[Result]) -> list[Result]:

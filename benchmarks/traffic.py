@@ -21,7 +21,7 @@ WORDS = {"up": "upload", "down": "download", "both": "both"}
 class Flow:
     """A TCP connection at 20 Mbit/s; `direction` is up, down or both, as the mover sees it."""
 
-    def __init__(self, mover: Host, hub: Host, inner: str, seconds: float, direction: str) -> None:
+    def __init__(self, direction: str, mover: Host, hub: Host, inner: str, seconds: float) -> None:
         self._directions = ("up", "down") if direction == "both" else (direction,)
         self._prefix = "both ways, " if direction == "both" else ""
         options = ("--direction", WORDS[direction], "--seconds", f"{seconds}")
@@ -84,21 +84,22 @@ class Traffic:
     name: str
     title: str
     start: Callable[[Host, Host, str, float], tuple[Running, ...]]
+    """With the mover, the hub, the hub's inner address, and for how many seconds."""
 
 
 BOTH = Traffic(
     "both",
     "TCP at 20 Mbit/s both ways, and keystrokes with their echo",
-    lambda *at: (Flow(*at, "both"), Keystrokes(*at)),
+    lambda *to: (Flow("both", *to), Keystrokes(*to)),
 )
-DOWN = Traffic("down", "TCP at 20 Mbit/s from the hub alone", lambda *at: (Flow(*at, "down"),))
-UP = Traffic("up", "TCP at 20 Mbit/s to the hub alone", lambda *at: (Flow(*at, "up"),))
+DOWN = Traffic("down", "TCP at 20 Mbit/s from the hub alone", lambda *to: (Flow("down", *to),))
+UP = Traffic("up", "TCP at 20 Mbit/s to the hub alone", lambda *to: (Flow("up", *to),))
 STREAM = Traffic(
-    "stream", "UDP, 100 packets/s from the hub, unanswered", lambda *at: (Stream(*at),)
+    "stream", "UDP, 100 packets/s from the hub, unanswered", lambda *to: (Stream(*to),)
 )
 # The mover says nothing but what TCP must acknowledge: the hardest case, for the short form.
 LISTENING = Traffic(
-    "listening", f"{DOWN.title}, and {STREAM.title}", lambda *at: (Flow(*at, "down"), Stream(*at))
+    "listening", f"{DOWN.title}, and {STREAM.title}", lambda *to: (Flow("down", *to), Stream(*to))
 )
 # Two labs run at once: a heavy one and a light one, or two that are half as heavy.
 PAIRS = ((BOTH, STREAM), (DOWN, UP))

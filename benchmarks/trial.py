@@ -36,12 +36,17 @@ LONG, BACK = 3.5, 0.5
 FAILURES = (SetupError, subprocess.SubprocessError, AssertionError, RuntimeError, OSError)
 
 
+Typed = tuple[float, str]
+"""When, in seconds since 1970, and the first line of a step."""
+
+
 @dataclass(frozen=True)
 class Made:
     """When the move began, and when the network was unusable."""
 
     move: float
     outages: tuple[Span, ...]
+    typed: tuple[Typed, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Result:
     flows: tuple[Observed, ...] = ()
     began: float | None = None
     outages: tuple[Span, ...] = ()
+    typed: tuple[Typed, ...] = field(default=(), repr=False)
     moved: int | None = None
     """How many completed moves both our ends reported; None where they are not ours."""
     events: tuple[Event, ...] = field(default=(), repr=False)
@@ -110,6 +116,7 @@ class Trial:
                 flows=tuple(observed),
                 began=made.move,
                 outages=made.outages,
+                typed=made.typed,
                 moved=_moved(events) if tunnel.ends else None,
                 events=events,
             )
@@ -173,7 +180,8 @@ class _Mover:
                 _settle(made, step)
                 made.append((step, pool.submit(self._type, step)))
             spans = [(step, future.result()) for step, future in made]
-        return Made(spans[0][1][0], outages(spans))
+        typed = tuple((since, self._lines(step)[0]) for step, (since, _) in spans)
+        return Made(typed[0][0], outages(spans), typed)
 
     def _wait_until(self, moment: float) -> None:
         if moment - time.monotonic() > LONG:
@@ -182,9 +190,7 @@ class _Mover:
         time.sleep(max(0.0, moment - time.monotonic()))
 
     def _type(self, step: Step) -> Span:
-        ours = self._trial.contender.name == OURS
-        lines = step.lines if ours or not step.without_ours else step.without_ours
-        host = self._place.host(step.host)
+        lines, host = self._lines(step), self._place.host(step.host)
         since = now_unix()
         if lines in {(FREEZE,), (THAW,)}:
             self._signal(lines[0])
@@ -194,6 +200,10 @@ class _Mover:
         else:
             type_lines(host, lines)
         return since, now_unix()
+
+    def _lines(self, step: Step) -> tuple[str, ...]:
+        ours = self._trial.contender.name == OURS
+        return step.lines if ours or not step.without_ours else step.without_ours
 
     def _signal(self, line: str) -> None:
         if self._tunnel.mover_process is not None:

@@ -1,7 +1,7 @@
 """The short form of `make handover`: every move once, under the traffic that is hardest to move.
 
-The hub sends TCP at 20 Mbit/s and an unanswered UDP stream; the mover says nothing but what TCP must
-acknowledge. What fails here is really broken or stalled; the figures are in docs/handover.md.
+The hub sends TCP at 20 Mbit/s and an unanswered UDP stream; the mover says nothing but what TCP
+must acknowledge. What fails here is really broken or stalled; the figures are in docs/handover.md.
 """
 
 import pytest
