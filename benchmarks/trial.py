@@ -28,8 +28,8 @@ LEAD, TAIL = 1.0, 1.5
 # What does not end within so much more, in seconds, is waited for without the machine.
 GRACE = 1.0
 # A wait that is longer than that, in seconds, leaves the machine to other labs; so much before its
-# end the lab is back.
-LONG, BACK = 3.5, 0.5
+# end the lab queues for its place again, behind no more than one trial.
+LONG, BACK = 10.0, 6.0
 
 
 # What a tunnel's or the lab's start can fail with; the others' are the tests' own and assert.
