@@ -23,6 +23,8 @@ TOP = 60.0
 """Mbit/s; what a tunnel makes up for after a stall may be cut off."""
 
 
+# Where what was typed is written, in Mbit/s: below the events and above the flow.
+TYPED = 36.0
 # Events that are closer than that, in seconds, would be written over each other.
 APART = 0.6
 
@@ -35,7 +37,7 @@ def write(path: Path, results: Sequence[Result], move: str) -> None:
     drawn = _drawn(results, move)
     if drawn:
         # Without these the file would differ from run to run without a difference.
-        mpl.rcParams.update({"svg.hashsalt": "handover", "font.size": 9})
+        mpl.rcParams.update({"svg.hashsalt": "handover", "svg.fonttype": "none", "font.size": 9})
         figure = _figure(drawn)
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
 
@@ -52,8 +54,8 @@ def _drawn(results: Sequence[Result], move: str) -> dict[str, tuple[Result, Obse
 def _figure(drawn: dict[str, tuple[Result, Observed]]) -> Any:  # noqa: ANN401 - matplotlib's
     from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
-    figure = Figure(figsize=(11, 1.2 + 1.7 * len(drawn)), layout="constrained")
-    axes = figure.subplots(len(drawn), 2, sharex="col", squeeze=False, width_ratios=(3, 2))
+    figure = Figure(figsize=(12.5, 1.2 + 1.7 * len(drawn)), layout="constrained")
+    axes = figure.subplots(len(drawn), 2, sharex="col", squeeze=False, width_ratios=(2, 1))
     for row, (name, (result, observed)) in zip(axes, drawn.items(), strict=True):
         for plot, window, width in ((row[0], CLOSE, CLOSE_BIN), (row[1], WIDE, WIDE_BIN)):
             _draw(plot, name, result, observed, window, width)
@@ -99,7 +101,7 @@ def _mark_typed(plot: Any, result: Result, *, words: bool) -> None:  # noqa: ANN
         if at <= CLOSE[1]:
             plot.axvline(at, color="#888888", linewidth=0.8, linestyle=":")
             if words:
-                plot.text(at - 0.02, TOP - 1, f"$ {line}", fontsize=7.5, va="top", ha="right")
+                plot.text(at + 0.01, TYPED, f"$ {line}", fontsize=7, color="#555555")
 
 
 def _mark_events(plot: Any, result: Result) -> None:  # noqa: ANN401

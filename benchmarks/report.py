@@ -19,14 +19,19 @@ Made by `make handover` on {date}, not by hand: {processors} processors, Linux {
 {python}; {versions}.
 
 Both ends, and the routers between them, are network namespaces of one machine. What runs in the
-tunnel is real: {traffic}. Each line of that runs in a lab of its own. An **outage** is the time in
-which the network itself was unusable, whatever a tunnel does; the figures are what comes on top.
-{runs} The others are configured as their manuals tell a user who moves, and not helped afterwards.
+tunnel is real, and each line of this runs in a lab of its own:
+
+{traffic}
+
+An **outage** is the time in which the network itself was unusable, whatever a tunnel does; the
+figures are what comes on top. The others are configured as their manuals tell a user who moves, and
+not helped afterwards ([why so](decisions/0030-measuring-moves.md)). {runs}
 
 ## Connections: the longest stall beyond the outage
 
 Of all TCP connections and directions, the one that waited longest: median and worst of the runs.
-*never*: nothing came within {patience}. *died*: an end was told that the connection is over.
+*died*: an end was told that the connection is over. *never*: nothing came within
+{patience}.
 
 {stalls}
 
@@ -50,7 +55,7 @@ echo. Retransmitted segments: of all connections together, those of the outage i
 
 ![throughput of each contender while the address changes](handover.svg)
 """
-TRAFFIC = "; ".join(traffic.title for pair in PAIRS for traffic in pair)
+TRAFFIC = "\n".join(f"- {traffic.title}" for pair in PAIRS for traffic in pair)
 
 
 def write(directory: Path, results: Sequence[Result], machine: dict[str, str], drawn: str) -> None:
