@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # The lab and the tests build network namespaces: as root, by sudo where that is needed.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test check unit network bench clean
+.PHONY: demo test check unit network bench handover clean
 
 demo: .venv/ready
 	$(AS_ROOT) .venv/bin/sacip-tun lab
@@ -27,6 +27,12 @@ network: .venv/ready-for-tests
 bench: .venv/ready-for-tests
 	tools/system-packages bench
 	$(AS_ROOT) $(PYTHON) benchmarks/throughput.py
+
+# Half an hour and more; `--help` of the script has smaller portions.
+handover: .venv/ready-for-tests
+	tools/system-packages bench
+	$(PYTHON) -m pip install -q -e ".[report]"
+	$(AS_ROOT) $(PYTHON) benchmarks/handover.py --json build/handover.json --report docs
 
 .venv/ready: pyproject.toml
 	tools/system-packages demo

@@ -12,8 +12,9 @@ PATIENCE = 15.0
 class OpenVpn:
     """Both ends; certificates are made for the run and pinned by fingerprint."""
 
-    def __init__(self, hub: Host, laptop: Host, hub_address: str) -> None:
+    def __init__(self, hub: Host, laptop: Host, hub_address: str, *options: str) -> None:
         self.inner = "10.8.0.1"
+        self._options = options
         self._hub, self._laptop = hub, laptop
         self._directory = hub.network.directory
         self.processes = [
@@ -30,7 +31,7 @@ class OpenVpn:
                 *("--port", "1194", *role, "--ifconfig", *addresses, "--disable-dco"),
                 *("--data-ciphers", "AES-256-GCM", "--cert", self._certificate(name)),
                 *("--key", str(self._directory / f"{name}.key")),
-                *("--peer-fingerprint", self._fingerprint(other), "--verb", "1"),
+                *("--peer-fingerprint", self._fingerprint(other), "--verb", "1", *self._options),
             ]
         )
 

@@ -5,7 +5,8 @@
 
 The client says in a first line what is to be sent in each direction; the server plays its part.
 What is sent comes from a seeded generator, so that each end can check by SHA-256 what it received.
-Each end prints a line of JSON when the connection stands, and one with the result at its end.
+Each end prints a line of JSON when the connection stands, and one with the result at its end, or
+when it is told to stop (SIGTERM): see `part`.
 """
 
 import argparse
@@ -18,9 +19,12 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+from sacip_tun.lab.arrivals import Arrivals, now_unix
+from sacip_tun.lab.part import STOPPED, say, text, until_stopped
 
 BLOCK = 64 * 1024
 # A paced sender writes so often, in seconds, whatever the rate.
@@ -98,6 +102,11 @@ class Result:
     """Longest time in which nothing was received, from the first byte to the last."""
     silent_from_unix: float | None = None
     retransmissions: int = 0
+    first_unix: float | None = None
+    bins: list[int] = field(default_factory=list)
+    """Bytes received in each 10 ms since `first_unix`."""
+    silences: list[tuple[float, float]] = field(default_factory=list)
+    """From and until, in seconds since 1970, of each silence of 5 ms or more."""
     error: str | None = None
 
 
@@ -149,25 +158,42 @@ class Flow:
         self._may_close = asyncio.Event()
         if not last:
             self._may_close.set()
-        self._socket: socket.socket = writer.get_extra_info("socket")
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = kept(writer)
+        self._arrivals = Arrivals()
         self._result = Result(
-            local=_text(writer.get_extra_info("sockname")),
-            remote=_text(writer.get_extra_info("peername")),
+            local=text(writer.get_extra_info("sockname")),
+            remote=text(writer.get_extra_info("peername")),
         )
 
     async def run(self, patience: float) -> Result:
         """Send and receive to the end; a failure, or `patience` s of nothing, is in the result."""
-        _print("established", local=self._result.local, remote=self._result.remote)
+        say("established", local=self._result.local, remote=self._result.remote)
+        try:
+            await self._both_ways(patience)
+        except asyncio.CancelledError:
+            self._result.error = STOPPED
+        if self._result.error is not None and not self._result.intact:
+            self._arrivals.broken_off(now_unix())
+        with self._socket:
+            self._result.retransmissions = total_retransmissions(self._socket)
+        self._add_arrivals()
+        self._writer.close()
+        return self._result
+
+    async def _both_ways(self, patience: float) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._send(patience))
                 group.create_task(self._receive(patience))
         except* (OSError, TimeoutError) as errors:
             self._result.error = "; ".join(repr(error) for error in errors.exceptions)
-        self._result.retransmissions = total_retransmissions(self._socket)
-        self._writer.close()
-        return self._result
+
+    def _add_arrivals(self) -> None:
+        arrivals, result = self._arrivals, self._result
+        result.longest_silence_ms = round(arrivals.longest * 1000, 1)
+        result.silent_from_unix = arrivals.longest_from_unix
+        result.first_unix, result.bins = arrivals.first_unix, arrivals.bins
+        result.silences = arrivals.silences
 
     async def _send(self, patience: float) -> None:
         start = time.monotonic()
@@ -185,22 +211,23 @@ class Flow:
 
     async def _receive(self, patience: float) -> None:
         summed = hashlib.sha256()
-        last = None
         while data := await asyncio.wait_for(self._reader.read(BLOCK), patience):
-            now = time.monotonic()
+            self._arrivals.note(len(data), now_unix())
             summed.update(data)
             self._result.received += len(data)
-            self._note_silence(0.0 if last is None else now - last)
-            last = now
         expected = digest(self._plan.seed, self._plan.bytes_to_receive)
         self._result.intact = summed.hexdigest() == expected
         self._may_close.set()
 
-    def _note_silence(self, seconds: float) -> None:
-        milliseconds = round(seconds * 1000, 1)
-        if milliseconds > self._result.longest_silence_ms:
-            self._result.longest_silence_ms = milliseconds
-            self._result.silent_from_unix = time.time() - seconds
+
+def kept(writer: asyncio.StreamWriter) -> socket.socket:
+    """Return the connection's socket, to be closed beside the writer.
+
+    The writer's own is closed at once where the connection dies, before anybody could ask it.
+    """
+    found: socket.socket = writer.get_extra_info("socket").dup()
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return found
 
 
 def total_retransmissions(connection: socket.socket) -> int:
@@ -241,15 +268,6 @@ async def _connected(host: str, port: int) -> tuple[asyncio.StreamReader, asynci
             await asyncio.sleep(0.05)
 
 
-def _text(address: tuple[Any, ...]) -> str:
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _print(event: str, **details: object) -> None:
-    print(json.dumps({"event": event, "time_unix": time.time(), **details}), flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="One connection, measured.")
     roles = parser.add_subparsers(dest="role", required=True)
@@ -283,8 +301,8 @@ def main() -> int:
         part = serve(options.host, options.port, options.patience)
     else:
         part = connect(options.host, options.port, _plan(options), options.patience)
-    result = asyncio.run(part)
-    _print("result", **asdict(result))
+    result = asyncio.run(until_stopped(part))
+    say("result", **asdict(result))
     return 0 if result.intact and result.error is None else 1
 
 

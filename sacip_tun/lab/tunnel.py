@@ -115,6 +115,11 @@ class LabTunnel:
         """What the daemon wrote to stderr."""
         return "" if self._daemon is None else self.host.log(self._daemon)
 
+    @property
+    def process_id(self) -> int | None:
+        """The daemon's process id, None before it was started."""
+        return None if self._daemon is None else self._daemon.pid
+
     def command(self, *words: str, check: bool = True) -> CompletedProcess[str]:
         """Run `sacip-tun WORDS` on this host. Raises CalledProcessError where it fails."""
         return self.host.run([*PROGRAM, *words], check=check)

@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 import json
 import socket
+import struct
 
 import pytest
 
@@ -17,6 +18,7 @@ from sacip_tun.lab.flow import (
     serve,
     total_retransmissions,
 )
+from sacip_tun.lab.part import STOPPED
 
 HOST = "127.0.0.1"
 
@@ -114,6 +116,38 @@ async def test_a_connection_that_is_silent_for_too_long_is_an_error() -> None:
         plan = Plan.of_chunks(Direction.DOWNLOAD, 1000, 0.01, 0.01, seed=7)
         result = await connect(HOST, port, plan, patience=0.05)
     assert "TimeoutError" in (result.error or "")
+    assert not result.intact
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_dies_still_has_its_result() -> None:
+    """The kernel's counters outlive asyncio's own socket, which is gone at once."""
+
+    async def reset(reader, writer):
+        await reader.readline()
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        writer.transport.abort()
+
+    port = free_port()
+    plan = Plan.of_chunks(Direction.BOTH, 1000, 0.01, 10.0, seed=7)
+    async with await asyncio.start_server(reset, HOST, port):
+        result = await connect(HOST, port, plan, patience=5.0)
+    assert "ConnectionResetError" in (result.error or "")
+    assert result.retransmissions == 0
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_is_stopped_tells_what_it_saw() -> None:
+    with socket.create_server((HOST, 0)) as listener:
+        plan = Plan.of_chunks(Direction.BOTH, 1000, 0.01, 10.0, seed=7)
+        task = asyncio.create_task(connect(HOST, listener.getsockname()[1], plan, patience=9.0))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        result = await task
+    assert result.error == STOPPED
+    assert result.sent > 0
     assert not result.intact
 
 
