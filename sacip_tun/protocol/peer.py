@@ -582,7 +582,7 @@ class Peer:
             self._rearm_persistent(now=now)
             self.send_keepalive(now=now)
         elif timer is Timer.ERASE_KEYS:
-            self.erase()
+            self._erase_sessions()
         elif timer is Timer.RETRY_HANDSHAKE:
             self.initiator.retry(now=now)
         elif timer is Timer.NEW_HANDSHAKE:
@@ -614,6 +614,12 @@ class Peer:
     def erase(self) -> None:
         """Forget every key and handshake of this peer."""
         self.initiator.abandon()
+        self._erase_sessions()
+
+    def _erase_sessions(self) -> None:
+        """Forget every key; a handshake under way is young, though its host may have slept."""
+        if not self.initiator.under_way:
+            self.initiator.abandon()
         self.delivery.clear()
         self.liveness.heard()
         self._unanswered_since = None
