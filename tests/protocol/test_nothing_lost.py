@@ -177,7 +177,7 @@ def test_a_one_way_stream_to_a_live_receiver_is_asked_once_a_second_and_never_he
     assert numbers(a) == list(range(1000))
 
 
-def two_interfaces(world, a, b) -> None:
+def two_interfaces(world, a) -> None:
     """Wi-Fi, which the kernel prefers, and a phone; both on one link here."""
     a.told(Source(endpoint(OLD), 2, preferred=True), Source(endpoint(NEW), 3))
     world.run(1.0)
@@ -187,7 +187,7 @@ def two_interfaces(world, a, b) -> None:
 def test_a_path_that_dies_silently_is_left_for_another_interface_within_half_a_second() -> None:
     """As with TCP: something goes each way."""
     world, a, b = connected()
-    two_interfaces(world, a, b)
+    two_interfaces(world, a)
     for number in range(50):
         say(b, a, number)
         stream(world, a, b, number, 1, pause=0.005)
@@ -208,7 +208,7 @@ def test_a_path_that_dies_silently_is_left_for_another_interface_within_half_a_s
 @pytest.mark.parametrize("upload", [True, False])
 def test_in_a_one_way_stream_it_is_left_as_soon_as_that_is_asked_again(upload: bool) -> None:
     world, a, b = connected()
-    two_interfaces(world, a, b)
+    two_interfaces(world, a)
     source, target = (a, b) if upload else (b, a)
     stream(world, source, target, 0, 50, pause=0.005)
     without(world, OLD)
@@ -226,7 +226,7 @@ def test_in_a_one_way_stream_it_is_left_as_soon_as_that_is_asked_again(upload: b
 
 def test_a_path_that_healed_is_gone_back_to_without_flapping() -> None:
     world, a, b = connected()
-    two_interfaces(world, a, b)
+    two_interfaces(world, a)
     moves = len(a.of(Moved))
     without(world, OLD)
     stream(world, a, b, 0, 100, pause=0.020)
@@ -249,7 +249,7 @@ def test_a_path_that_healed_is_gone_back_to_without_flapping() -> None:
 
 def test_a_suspect_is_asked_ever_more_rarely() -> None:
     world, a, b = connected()
-    two_interfaces(world, a, b)
+    two_interfaces(world, a)
     without(world, OLD)
     stream(world, a, b, 0, 60, pause=0.020)
     world.run(60)
