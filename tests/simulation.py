@@ -299,3 +299,31 @@ def connected(**options: object) -> tuple[World, Host, Host]:
     world.run(0.5)
     assert len(a.delivered) == len(b.delivered) == 1
     return world, a, b
+
+
+def acquainted(world: World, a: Host, b: Host, *, relay: bool = False, knows: bool = True) -> None:
+    """Let `a` know `b` as a peer, with its endpoint if `knows`."""
+    at = endpoint(b.addresses[0]) if knows else None
+    settings = PeerSettings(b.tunnel.public_key, endpoint=at, keepalive=0, relay=relay)
+    a.tunnel.add_peer(settings, [ip_network(b.inner_address)], now=world.now)
+
+
+def triangle(latency: float = 0.010, *, relay: bool = True) -> tuple[World, Host, Host, Host]:
+    """Two hosts on different links that talk to each other, and a third that both talk to."""
+    world = World(latency)
+    a = world.host("laptop", "10.9.0.1", "192.168.1.22")
+    b = world.host("hub", "10.9.0.2", "192.168.2.101")
+    c = world.host("third", "10.9.0.3", "192.168.3.1")
+    acquainted(world, a, b)
+    acquainted(world, b, a, knows=False)
+    for host in (a, b):
+        acquainted(world, host, c, relay=relay)
+        acquainted(world, c, host, relay=relay, knows=False)
+    for host in (a, b, c):
+        host.facts(*host.addresses)
+    for source, target in ((a, b), (a, c), (b, c)):
+        source.send(target.inner_address)
+        world.run(0.5)
+        target.send(source.inner_address)
+        world.run(0.5)
+    return world, a, b, c

@@ -15,6 +15,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.choice import Choice
@@ -62,6 +63,17 @@ ACTIVE_STATES = frozenset({LocalState.CHANGING, LocalState.HUNTING})
 STANDBY_STATES = frozenset({LocalState.PREPARING, LocalState.PREPARED})
 
 
+class Way(NamedTuple):
+    """By which gateway packets go to a place; None on its own link."""
+
+    to: Host
+    gateway: Host | None
+
+    def goes_elsewhere(self, other: "Way") -> bool:
+        """Tell whether this is another way to the same place."""
+        return self.to == other.to and self.gateway != other.gateway
+
+
 class LocalMove:
     """The state of our address towards one peer, and what each change of it makes us send."""
 
@@ -74,7 +86,7 @@ class LocalMove:
         self._candidates: tuple[Host, ...] = ()
         # The next hop behind the active address when it was last told, and whether there is a way.
         # How the address in use was known to lead to the peer; None where it is not known yet.
-        self._way: Source | None = None
+        self._way: Way | None = None
         self._stranded = False
         self._heal_tokens: dict[int, Host] = {}
         self._heal_tries = 0
@@ -161,6 +173,11 @@ class LocalMove:
         else:
             self._stranded = True  # no way out, but packets may still arrive at this address
 
+    def steered(self, local: Endpoint) -> Endpoint:
+        """Return an address of ours with the interface to leave by, where routing takes another."""
+        source = self.choice.of(local)
+        return local if source is None else source.endpoint
+
     def candidates_changed(self, candidates: tuple[Host, ...]) -> None:
         """Take the addresses of this host at which any peer may find it."""
         self._candidates = candidates
@@ -199,7 +216,8 @@ class LocalMove:
         if self.state is not LocalState.SETTLED and not other_family:
             return
         if self.number == 0 or not known or other_family:
-            source = self._way = self.choice.of(local)
+            source = self.choice.of(local)
+            self._way = self._way_by(source)
             self._link.path.local = pair.moved_to(source.endpoint if source else local)
             self.choice.pinned = local.host
 
@@ -275,7 +293,7 @@ class LocalMove:
         """Take the first address: the peer has not heard of any, so this is no move."""
         if sources:
             self._link.path.local = self._link.path.local.of(sources[0].endpoint)
-            self._way = sources[0]
+            self._way = self._way_by(sources[0])
 
     def _stay(self, *, now: float) -> None:
         """The active address is usable still: see what is new about it, and what beside it."""
@@ -285,11 +303,17 @@ class LocalMove:
             return
         if source.endpoint != pair.active:  # another outgoing interface; that is no move
             self._link.path.local = pair.replaced(source.endpoint)
-        other_way = self._way is not None and source.gateway != self._way.gateway
+        way = self._way_by(source)
+        # Another gateway to the same place; to where the peer has moved it may well be another one.
+        other_way = self._way is not None and way is not None and way.goes_elsewhere(self._way)
         if (other_way or self._stranded) and self._link.engaged:
             self._tell_again(Reason.ROUTE_CHANGED, now=now)
-        self._way, self._stranded = source, False
+        self._way, self._stranded = way, False
         self._consider_standby(now=now)
+
+    def _way_by(self, source: Source | None) -> "Way | None":
+        remote = self._link.path.remote.active
+        return Way(remote.host, source.gateway) if source is not None and remote else None
 
     def _consider_standby(self, *, now: float) -> None:
         """Keep the best other address announced, and go there where it is better."""
@@ -404,7 +428,7 @@ class LocalMove:
         if not announced:
             self._begin(reason, Kind.BREAK_BEFORE_MAKE, now=now)
         path.local = path.local.moved_to(new)
-        self._way, self._stranded = self.choice.of(new), False
+        self._way, self._stranded = self._way_by(self.choice.of(new)), False
         moving = Moving(self._link.key, self.number, self._old, new, reason, self._kind)
         self._link.emit(moving)
         self._notify_switched(now=now)

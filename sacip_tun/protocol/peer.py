@@ -637,7 +637,7 @@ class Peer:
         if duty is not None:
             duty(now=now)
         elif timer is Timer.ERASE_KEYS:
-            self.erase()
+            self._erase_sessions()
         elif timer in {Timer.RELEASE, Timer.RING}:
             self.delivery.handle_timer(timer, now=now)
         else:
@@ -666,6 +666,12 @@ class Peer:
     def erase(self) -> None:
         """Forget every key and handshake of this peer."""
         self.initiator.abandon()
+        self._erase_sessions()
+
+    def _erase_sessions(self) -> None:
+        """Forget every key; a handshake under way is young, though its host may have slept."""
+        if not self.initiator.under_way:
+            self.initiator.abandon()
         self.delivery.clear()
         self.liveness.heard()
         self._unanswered_since = None

@@ -173,6 +173,8 @@ class Tunnel:
         remote: Endpoint,
         now: float,
     ) -> list[memoryview]:
+        # What came to an address is answered from it, by its own interface.
+        local = peer.exchange.local_move.steered(local)
         confirmed = peer.confirm(session)
         peer.authenticated_received(length, now=now)
         if remote == peer.path.remote.active:
@@ -275,7 +277,8 @@ class Tunnel:
         if peer.path.remote.active is None and peer.may_be_at(remote):
             peer.path.remote = peer.path.remote.of(remote)
             peer.exchange.local_move.contacted_at(local)
-        peer.send_handshake(peer.cookies.seal(response.encode(), now=now), local, remote, now=now)
+        data = peer.cookies.seal(response.encode(), now=now)
+        peer.send_handshake(data, peer.exchange.local_move.steered(local), remote, now=now)
 
     def _response(self, datagram: bytes, local: Endpoint, remote: Endpoint, now: float) -> None:
         response = messages.Response.parse(datagram)

@@ -3,8 +3,8 @@
 from itertools import pairwise
 
 import pytest
+from inner_traffic import numbers, say, say_tcp, segments, stream
 from simulation import connected, endpoint
-from traffic import numbers, say, say_tcp, segments, stream
 
 from sacip_tun.protocol.events import Degraded, FrameSent, Held, Moved, Recovered
 from sacip_tun.protocol.facts import Source
