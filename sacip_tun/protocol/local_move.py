@@ -129,8 +129,10 @@ class LocalMove:
 
     def reconsider(self, *, now: float) -> None:
         """Announce the standby that was there before the peer, or its addresses, were known."""
-        self.choice.sources = self._leading_to_the_peer()
-        if self.state is LocalState.SETTLED:
+        self.choice.sources = sources = self._leading_to_the_peer()
+        if self.detached and sources:
+            self._switch(self._successor(), self._reason or Reason.ROUTE_CHANGED, now=now)
+        elif self.state is LocalState.SETTLED:
             self._consider_standby(now=now)
 
     def addresses_changed(
@@ -187,9 +189,12 @@ class LocalMove:
         elif self.state is LocalState.CHANGING:
             self._tell(now=now)
 
-    def contacted_at(self, local: Endpoint) -> None:
+    def contacted_at(self, local: Endpoint, *, now: float) -> None:
         """Answer from the address that the peer used, unless we are the one who left it."""
         pair = self._link.path.local
+        if self.state is LocalState.DETACHED:
+            self._attach(local, now=now)
+            return
         same = pair.active is not None and pair.active.host == local.host
         if same or local.host.is_multicast or local.host.is_unspecified:
             return
@@ -201,6 +206,13 @@ class LocalMove:
             source = self.choice.of(local)
             self._link.path.local = pair.moved_to(source.endpoint if source else local)
             self.choice.pinned = local.host
+
+    def _attach(self, local: Endpoint, *, now: float) -> None:
+        """The peer reached us in a family in which we did not know any address of it."""
+        for source in self._sources:
+            if source.endpoint.host == local.host:
+                self._switch(source.endpoint, self._reason or Reason.ROUTE_CHANGED, now=now)
+                return
 
     def request(self, new: Endpoint, *, now: float) -> bool:
         """Begin a planned move to `new`, announced while the old address still works.

@@ -273,7 +273,7 @@ class Tunnel:
         peer.adopt(Session(keys, now=now), now=now)
         if peer.path.remote.active is None and peer.may_be_at(remote):
             peer.path.remote = peer.path.remote.of(remote)
-            peer.exchange.local_move.contacted_at(local)
+            peer.exchange.local_move.contacted_at(local, now=now)
         peer.send_handshake(peer.cookies.seal(response.encode(), now=now), local, remote, now=now)
 
     def _response(self, datagram: bytes, local: Endpoint, remote: Endpoint, now: float) -> None:
