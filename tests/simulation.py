@@ -17,11 +17,13 @@ from ipaddress import (
 )
 from itertools import count
 
+from cryptography.exceptions import InvalidTag
+
 from sacip_tun.datapath.tag import tag_of
 from sacip_tun.protocol import messages
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.context import Datagram
-from sacip_tun.protocol.errors import RemoteError
+from sacip_tun.protocol.errors import Drop, RemoteError
 from sacip_tun.protocol.events import Event
 from sacip_tun.protocol.facts import LocalFacts, Source
 from sacip_tun.protocol.frames import Reason
@@ -74,6 +76,7 @@ class Host:
     world: "World"
     events: list[Event] = field(default_factory=list)
     delivered: list[bytes] = field(default_factory=list)
+    sealed: list[bytes] = field(default_factory=list)  # inner packets that have gone out
 
     @property
     def peer(self) -> Peer:
@@ -118,6 +121,7 @@ class Host:
         header = messages.DATA_FORMAT.pack(messages.DATA, session.remote_index, grant.first_counter)
         padded = packet.ljust(messages.padded_length(len(packet)), b"\0")
         sealed = header + session.sender.encrypt(bytes(4) + header[8:], padded, None)
+        self.sealed.append(packet)
         self.world.carry(self, sealed, grant.local, grant.remote)
         peer.sent(memoryview(sealed), len(sealed), now=now)
 
@@ -138,14 +142,24 @@ class Host:
         if receiver is None:
             self.tunnel.receive(datagram, local, remote, now=now)
         elif receiver in self.tunnel.keyring:
-            nonce = bytes(4) + datagram[8:16]
-            plain = self.tunnel.keyring[receiver].decrypt(nonce, datagram[16:], None)
-            counter = messages.data_counter(datagram)
-            _, packets = self.tunnel.opened(
-                receiver, [counter], [memoryview(plain)], len(datagram), local, remote, now=now
-            )
-            self.delivered += [bytes(packet) for packet in packets]
+            self._open(receiver, datagram, local, remote)
         self.world.settle(self)
+
+    def _open(self, receiver: int, datagram: bytes, local: Endpoint, remote: Endpoint) -> None:
+        nonce = bytes(4) + datagram[8:16]
+        try:
+            plain = self.tunnel.keyring[receiver].decrypt(nonce, datagram[16:], None)
+        except InvalidTag:
+            self.tunnel.drops[Drop.BAD_TAG] += 1
+            return
+        counter = messages.data_counter(datagram)
+        opened = (receiver, [counter], [memoryview(plain)], len(datagram), local, remote)
+        peer, packets = self.tunnel.opened(*opened, now=self.world.now)
+        for packet in packets:
+            if self.tunnel.route(bytes(packet[12:16])) is peer:
+                self.delivered.append(bytes(packet))
+            else:
+                self.tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
 
     def facts(self, *sources: str, reason: Reason = Reason.ADDRESS_REMOVED) -> None:
         """Tell the tunnel that these addresses lead to its peers, best first."""
@@ -171,7 +185,10 @@ class Host:
 
 
 class World:
-    """Carries datagrams between hosts with a latency in seconds; `tap` sees, changes or drops."""
+    """Carries datagrams between hosts with a latency in seconds; `tap` sees, changes or drops.
+
+    `jitter` is at most so many seconds more for each, so that they overtake one another.
+    """
 
     def __init__(self, latency: float = 0.010, seed: int = 1) -> None:
         self.now = 1000.0
@@ -181,15 +198,12 @@ class World:
         self.sent: list[tuple[float, Endpoint, Endpoint, bytes]] = []
         self.tap: Callable[[Endpoint, Endpoint, bytes], Iterable[tuple[Endpoint, Endpoint]]]
         self.tap = lambda source, destination, _data: [(source, destination)]
+        self.jitter = 0.0
         self._queue: list[tuple[float, int, Endpoint, Endpoint, bytes]] = []
         self._order = count()
 
     def host(self, name: str, inner_address: str, *addresses: str) -> Host:
-        tunnel = Tunnel(
-            StaticIdentity(self.random.randbytes(32)),
-            entropy=self.random.randbytes,
-            unix_ns=lambda: EPOCH_NS + int(self.now * 1e9),
-        )
+        tunnel = tunnel_of(self, StaticIdentity(self.random.randbytes(32)))
         host = Host(name, tunnel, inner_address, list(addresses), self)
         self.hosts.append(host)
         return host
@@ -200,7 +214,8 @@ class World:
             return  # the kernel refuses a source that the host does not have
         self.sent.append((self.now, source, remote, data))
         for seen_as, destination in self.tap(source, remote, data):
-            entry = (self.now + self.latency, next(self._order), seen_as, destination, data)
+            arrival = self.now + self.latency + self.jitter * self.random.random()
+            entry = (arrival, next(self._order), seen_as, destination, data)
             heapq.heappush(self._queue, entry)
 
     def settle(self, host: Host) -> None:
@@ -243,6 +258,15 @@ class World:
         for host in self.hosts:
             host.tunnel.handle_timer(now=self.now)
             self.settle(host)
+
+
+def tunnel_of(world: World, identity: StaticIdentity) -> Tunnel:
+    """A tunnel that has just started."""
+    return Tunnel(
+        identity,
+        entropy=world.random.randbytes,
+        unix_ns=lambda: EPOCH_NS + int(world.now * 1e9),
+    )
 
 
 def hears(host: Host, source: Endpoint, destination: Endpoint) -> bool:

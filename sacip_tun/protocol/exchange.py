@@ -229,7 +229,7 @@ class Exchange:
         )
         if not accepted:
             return
-        self.local_move.contacted_at(arrival.local)
+        self.local_move.contacted_at(arrival.local, now=now)
         self._answer(Code.CHANGE_ACK, frame, arrival)
         if frame.candidates:
             self.candidates = ()

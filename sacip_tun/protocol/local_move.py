@@ -22,6 +22,7 @@ from sacip_tun.protocol.choice import Choice
 from sacip_tun.protocol.events import Detached, Hunting, Kind, Moved, Moving, Prepared, Side
 from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Code, Frame, Reason
+from sacip_tun.protocol.healing import Healing
 from sacip_tun.protocol.sacip import (
     LOCAL_TRANSITIONS,
     LocalState,
@@ -47,10 +48,6 @@ SLOWEST_HUNT = 15.0
 WIDE_HUNT = 2
 # A standby that the peer did not acknowledge is announced again after so many seconds.
 RETRY_STANDBY = 15.0
-# A path that died is asked whether it is well after so many seconds; then in doubling pauses up to
-# the second number, for as long as it has been dead no longer than the first.
-FIRST_HEAL = 0.5
-SLOWEST_HEAL = ((60.0, 5.0), (600.0, 15.0), (float("inf"), 60.0))
 # Open questions of one move that are remembered.
 MAX_TOKENS = 64
 # Pairs of addresses tried in one round of hunting.
@@ -88,9 +85,7 @@ class LocalMove:
         # How the address in use was known to lead to the peer; None where it is not known yet.
         self._way: Way | None = None
         self._stranded = False
-        self._heal_tokens: dict[int, Host] = {}
-        self._heal_tries = 0
-        self._died = 0.0
+        self._healing = Healing(link, self.choice)
         self._old: Endpoint | None = None
         self._reason: Reason | None = None
         self._kind = Kind.BREAK_BEFORE_MAKE
@@ -142,8 +137,10 @@ class LocalMove:
 
     def reconsider(self, *, now: float) -> None:
         """Announce the standby that was there before the peer, or its addresses, were known."""
-        self.choice.sources = self._leading_to_the_peer()
-        if self.state is LocalState.SETTLED:
+        self.choice.sources = sources = self._leading_to_the_peer()
+        if self.detached and sources:
+            self._switch(self._successor(), self._reason or Reason.ROUTE_CHANGED, now=now)
+        elif self.state is LocalState.SETTLED:
             self._consider_standby(now=now)
 
     def addresses_changed(
@@ -158,6 +155,7 @@ class LocalMove:
         self._sources = sources
         self.choice.sources = sources = self._leading_to_the_peer()
         self.choice.suspects.forget(present)
+        self._healing.look(now=now)
         active = self._link.path.local.active
         reason = reasons.get(active.host, Reason.ADDRESS_REMOVED) if active else None
         if self.detached and sources:
@@ -190,13 +188,9 @@ class LocalMove:
     def path_died(self, new: Endpoint, *, now: float) -> None:
         """Go over to `new`, which answered while the path in use was silent."""
         active = self._link.path.local.active
-        if active is not None:
-            self.choice.suspects.blame(active.host, now=now)
+        self._healing.died(active.host if active is not None else None, now=now)
         if self.state is not LocalState.DETACHED:
             self._switch(new, Reason.PATH_SILENT, now=now)
-        self._died = now
-        self._heal_tries = 0
-        self._link.arm(Timer.HEAL, now + FIRST_HEAL)
 
     def found(self, *, now: float) -> None:
         """The peer is somewhere that was not thought of: say CHANGE there at once."""
@@ -205,9 +199,12 @@ class LocalMove:
         elif self.state is LocalState.CHANGING:
             self._tell(now=now)
 
-    def contacted_at(self, local: Endpoint) -> None:
+    def contacted_at(self, local: Endpoint, *, now: float) -> None:
         """Answer from the address that the peer used, unless we are the one who left it."""
         pair = self._link.path.local
+        if self.state is LocalState.DETACHED:
+            self._attach(local, now=now)
+            return
         same = pair.active is not None and pair.active.host == local.host
         if same or local.host.is_multicast or local.host.is_unspecified:
             return
@@ -220,6 +217,13 @@ class LocalMove:
             self._way = self._way_by(source)
             self._link.path.local = pair.moved_to(source.endpoint if source else local)
             self.choice.pinned = local.host
+
+    def _attach(self, local: Endpoint, *, now: float) -> None:
+        """The peer reached us in a family in which we did not know any address of it."""
+        for source in self._sources:
+            if source.endpoint.host == local.host:
+                self._switch(source.endpoint, self._reason or Reason.ROUTE_CHANGED, now=now)
+                return
 
     def request(self, new: Endpoint, *, now: float) -> bool:
         """Begin a planned move to `new`, announced while the old address still works.
@@ -250,8 +254,8 @@ class LocalMove:
 
     def proven(self, frame: Frame, *, now: float) -> None:
         """Take PATH_RESPONSE: the standby path carries, or one that had died does again."""
-        if frame.token in self._heal_tokens:
-            self._healed(self._heal_tokens.pop(frame.token), now=now)
+        if self._healing.answered(frame.token, now=now) and not self.detached:
+            self._consider_standby(now=now)
         if frame.token not in self._probe_tokens:
             return
         self._probe_tokens.clear()
@@ -268,7 +272,7 @@ class LocalMove:
     def handle_timer(self, timer: Timer, *, now: float) -> None:
         """React to NOTICE, PROBE, HEAL and LAST_WORD."""
         if timer is Timer.HEAL:
-            self._heal(now=now)
+            self._healing.ask(self.number, now=now)
         elif timer is Timer.PROBE:
             self._probe(now=now)
         elif timer is Timer.LAST_WORD:
@@ -540,37 +544,6 @@ class LocalMove:
                 )
             )
         self._consider_standby(now=now)
-
-    # Healing
-
-    def _heal(self, *, now: float) -> None:
-        """Ask every path that died whether it is well (Timer.HEAL)."""
-        suspects = self.choice.suspects
-        for host in self._heal_tokens.values():
-            suspects.unanswered(host)
-        self._heal_tokens.clear()
-        suspected = [s for s in self.choice.sources if s.endpoint.host in suspects]
-        if not suspected or self.state is LocalState.DETACHED:
-            return  # armed again when the next path dies
-        for source in suspected:
-            question = Frame(Code.PATH_CHALLENGE, number=self.number)
-            for remote in self._link.destinations_for(source.endpoint)[:1]:
-                token = self._link.ask(question, source.endpoint, remote, now=now)
-                self._heal_tokens[token] = source.endpoint.host
-        well = any(suspects.is_well(source.endpoint.host) for source in suspected)
-        self._heal_tries = 0 if well else self._heal_tries + 1
-        slowest = next(pause for age, pause in SLOWEST_HEAL if now - self._died < age)
-        self._link.arm(Timer.HEAL, now + doubled(FIRST_HEAL, self._heal_tries, slowest))
-
-    def _healed(self, host: Host, *, now: float) -> None:
-        was_well = self.choice.suspects.is_well(host)
-        cleared = self.choice.suspects.answered(host, now=now)
-        if cleared and self.state is not LocalState.DETACHED:
-            self._consider_standby(now=now)
-        elif not was_well:
-            # Asked as slowly as while it was dead, it could be away between any two answers.
-            self._heal_tries = 0
-            self._link.arm(Timer.HEAL, now + FIRST_HEAL)
 
     def _detach(self, reason: Reason) -> None:
         """No address at all: keys stay, inner packets wait."""

@@ -188,6 +188,8 @@ class Peer:
         self.where.configured = endpoints
         if self.path.remote.active is None or self.last_handshake is None:
             self.path.remote = self.path.remote.of(endpoints[0])
+        if self.detached:
+            self.exchange.local_move.reconsider(now=now)  # it may be of a family that we have
         # The same address again is no reason: an answer may be on its way to the initiation that is
         # under way, and a peer that is gone must be given up some time.
         if news and not self.can_seal(now=now):
@@ -443,7 +445,7 @@ class Peer:
         if new_session or not (self.speaks_sacip or self.must_speak_sacip):
             self.contacted(local, remote, now=now)
             return
-        self.exchange.local_move.contacted_at(local)
+        self.exchange.local_move.contacted_at(local, now=now)
         if not self.may_be_at(remote):
             self._context.drops[Drop.STRANGE_ENDPOINT] += 1
         elif remote != self.path.remote.active:
@@ -460,7 +462,7 @@ class Peer:
         if not self.may_be_at(remote):
             self._context.drops[Drop.STRANGE_ENDPOINT] += 1
             return
-        self.exchange.local_move.contacted_at(local)
+        self.exchange.local_move.contacted_at(local, now=now)
         known = self.path.remote.active
         trusted = known is None or remote in {known, *self.where.configured}
         if self.must_speak_sacip and not trusted:

@@ -276,7 +276,7 @@ class Tunnel:
         peer.adopt(Session(keys, now=now), now=now)
         if peer.path.remote.active is None and peer.may_be_at(remote):
             peer.path.remote = peer.path.remote.of(remote)
-            peer.exchange.local_move.contacted_at(local)
+            peer.exchange.local_move.contacted_at(local, now=now)
         data = peer.cookies.seal(response.encode(), now=now)
         peer.send_handshake(data, peer.exchange.local_move.steered(local), remote, now=now)
 

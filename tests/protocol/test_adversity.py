@@ -292,9 +292,9 @@ def test_a_late_answer_does_not_poison_the_round_trip_time() -> None:
 
 
 def test_a_multicast_destination_is_never_taken_for_our_address() -> None:
-    _, _, b = connected()
+    world, _, b = connected()
     before = b.peer.path.local
-    b.peer.exchange.local_move.contacted_at(endpoint("224.0.0.1"))
+    b.peer.exchange.local_move.contacted_at(endpoint("224.0.0.1"), now=world.now)
     assert b.peer.path.local == before
 
 

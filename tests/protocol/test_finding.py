@@ -76,6 +76,31 @@ def test_a_family_in_which_the_peer_is_not_known_is_no_way() -> None:
     assert numbers(b) == [1]
 
 
+def test_a_name_that_has_an_address_of_the_only_family_left_ends_the_waiting() -> None:
+    world, a, b = connected()
+    b.told(Source(endpoint(HUB), 2, preferred=True), Source(endpoint(HUB6), 2))
+    a.facts(OLD6)
+    say(a, b, 1)
+    world.run(1)
+    a.peer.resolved((endpoint(HUB), endpoint(HUB6)), now=world.now)
+    world.settle(a)
+    world.run(0.2)
+    assert numbers(b) == [1]
+    talk(world, a, b, 2)
+
+
+def test_who_is_reached_in_a_family_in_which_he_knew_nobody_answers_there() -> None:
+    """The hub has lost the family of its peer; the peer comes over the other."""
+    world, a, b = dual_stack_hub()
+    b.facts(HUB6)
+    assert b.peer.detached
+    a.facts(OLD6)
+    world.run(0.2)
+    assert not b.peer.detached
+    talk(world, a, b, 1)
+    rests(world, a, b)
+
+
 def test_another_gateway_is_told_though_the_address_is_the_same() -> None:
     world, a, b = connected()
     home = Source(endpoint(OLD), 2, preferred=True, gateway=ip_address("192.168.1.1"))

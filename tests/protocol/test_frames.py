@@ -1,6 +1,7 @@
 """SACIP frames: what is encoded reads back, and nothing hostile does more than be refused."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from sacip_tun.protocol.frames import (
     Reason,
     code_name,
 )
+from sacip_tun.protocol.received import SPAN, Received
 
 endpoints = st.builds(Endpoint, st.ip_addresses(), st.integers(0, 65535))
 u64 = st.integers(0, 2**64 - 1)
@@ -48,6 +50,29 @@ def test_a_probe_of_the_mtu_has_the_size_that_was_asked_for(new, mtu: int, size:
     data = frame.encode(size)
     assert len(data) == max(size, FRAME_SIZE)
     assert Frame.parse(data) == frame
+
+
+told = st.builds(
+    Received,
+    st.integers(0, 2**32 - 1),
+    u64,
+    st.integers(0, 2**SPAN - 1).map(lambda n: n | 1 << 959),
+)
+
+
+@given(frames, st.lists(told, max_size=2).map(tuple))
+def test_the_largest_change_fits(frame: Frame, received: tuple[Received, ...]) -> None:
+    """It has both addresses, a reason, four candidates and what arrived in two sessions."""
+    largest = replace(frame, code=Code.CHANGE, observed=None, received=received)
+    assert len(largest.encode()) == FRAME_SIZE
+    assert Frame.parse(largest.encode()) == largest
+
+
+@given(frames, told)
+def test_an_answer_that_says_what_arrived_fits(frame: Frame, received: Received) -> None:
+    answer = Frame(Code.CHANGE_ACK, observed=frame.observed, received=(received, received))
+    assert Frame.parse(answer.encode()) == answer
+    assert len(answer.encode()) == FRAME_SIZE
 
 
 @given(st.binary(max_size=300))

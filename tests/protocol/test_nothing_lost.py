@@ -1,5 +1,6 @@
 """What a move or an outage costs those inside: nothing that the network did not take for good."""
 
+from ipaddress import ip_address
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from inner_traffic import numbers, say, say_tcp, segments, stream
 from simulation import connected, endpoint
 
 from sacip_tun.protocol.events import Degraded, FrameSent, Held, Moved, Recovered
-from sacip_tun.protocol.facts import Source
+from sacip_tun.protocol.facts import LocalFacts, Source
 from sacip_tun.protocol.frames import Reason
 from sacip_tun.protocol.hold import STALE_AFTER
 from sacip_tun.protocol.liveness import ONE_WAY_PAUSE
@@ -247,6 +248,24 @@ def test_a_path_that_healed_is_gone_back_to_without_flapping() -> None:
     assert at_rest(world, a, b)
 
 
+def test_a_suspect_that_was_away_for_a_while_is_asked_again() -> None:
+    """Its access point died silently, then its carrier went and came back; the address stayed."""
+    world, a, b = connected()
+    two_interfaces(world, a)
+    without(world, OLD)
+    stream(world, a, b, 0, 60, pause=0.020)
+    wifi, phone = Source(endpoint(OLD), 2, preferred=True), Source(endpoint(NEW), 3)
+    host = ip_address(OLD)
+    facts = LocalFacts({b.tunnel.public_key: (phone,)}, frozenset({host, ip_address(NEW)}))
+    a.tunnel.addresses_changed(facts, now=world.now)
+    world.run(60)
+    clear(world)
+    a.told(wifi, phone)
+    world.run(10)
+    assert str(a.peer.path.local.active.host) == OLD
+    assert at_rest(world, a, b)
+
+
 def test_a_suspect_is_asked_ever_more_rarely() -> None:
     world, a, b = connected()
     two_interfaces(world, a)
@@ -255,5 +274,5 @@ def test_a_suspect_is_asked_ever_more_rarely() -> None:
     world.run(60)
     before = len(world.sent)
     world.run(600)
-    assert len(a.peer.exchange.local_move._heal_tokens) == 1
+    assert len(a.peer.exchange.local_move._healing._asked) == 1
     assert len(world.sent) - before <= 80
