@@ -22,7 +22,7 @@ unit: .venv/ready-for-tests
 	$(PYTHON) -m pytest -q -m "not network"
 
 network: .venv/ready-for-tests
-	$(AS_ROOT) $(PYTHON) -m pytest -q -m network
+	$(AS_ROOT) $(PYTHON) -m pytest -q -m "network and not slow"
 
 bench: .venv/ready-for-tests
 	tools/system-packages bench

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import Event, Held, Recovered, SessionReady
-from sacip_tun.protocol.hold import HOLD_BYTES, UNTAGGED, Hold, Tag, Waiting
+from sacip_tun.protocol.hold import HOLD_BYTES, STALE_AFTER, UNTAGGED, Hold, Tag, Waiting
 from sacip_tun.protocol.received import Received
 from sacip_tun.protocol.ring import RING_AGE, Run, SendRing
 from sacip_tun.protocol.timers import Timer
@@ -96,6 +96,8 @@ class Delivery:
         if why is not None and self._held_since is None:
             self._held_since = now
             self._lost_before = self.lost
+            # What went out into the silence is worth as much as what waits for its end.
+            self.ring.age = STALE_AFTER
             self._carrier.emit(Held(self._carrier.key, why))
         self._drop(self.hold.add(packet, tag, first=first, now=now))
 
@@ -131,6 +133,7 @@ class Delivery:
             event = Recovered(self._carrier.key, held, len(self.hold), resent, lost)
             self._carrier.emit(event)
         self._held_since = None
+        self.ring.age = RING_AGE
         if self.hold:
             self._carrier.emit(SessionReady(self._carrier.key))
 

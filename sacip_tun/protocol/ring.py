@@ -15,7 +15,8 @@ from sacip_tun.protocol.received import Received
 
 # Bytes kept for each peer (protocol.md 7): 33 ms of 1 Gbit/s, 1.7 s of 20 Mbit/s.
 RING_BYTES = 4 << 20
-# What is older, in seconds, is of no use to anybody: TCP has sent it again itself.
+# What is older, in seconds, is of no use to anybody: TCP has sent it again itself. While packets are
+# held the limit is theirs (hold.py): TCP then has sent again into the hold queue only.
 RING_AGE = 2.0
 
 
@@ -51,9 +52,10 @@ class Run:
 
 
 class SendRing:
-    """What was sent to one peer lately, oldest first, bounded in bytes and in age."""
+    """What was sent to one peer lately, oldest first, bounded in bytes and in age (seconds)."""
 
     def __init__(self) -> None:
+        self.age = RING_AGE
         self._runs: deque[Run] = deque()
         self._bytes = 0
 
@@ -70,7 +72,7 @@ class SendRing:
 
     def expire(self, *, now: float) -> None:
         """Drop what is too old."""
-        while self._runs and now - self._runs[0].made > RING_AGE:
+        while self._runs and now - self._runs[0].made > self.age:
             self._drop_oldest()
 
     def missing(self, received: Iterable[Received], *, before: float, now: float) -> list[Run]:

@@ -8,7 +8,7 @@ eth0 (varies)     eth0 .101         eth0 .4
 import time
 from dataclasses import dataclass
 
-from sacip_tun.lab.namespaces import Host, Network
+from sacip_tun.lab.namespaces import Host, Network, Segment
 from sacip_tun.lab.tunnel import LabTunnel, Remote
 
 PEER, PEER_V6 = "192.168.1.101", "fd00::101"
@@ -18,6 +18,7 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Ethernet:
+    lan: Segment
     mover: Host
     peer: Host
     router: Host
@@ -31,7 +32,7 @@ def ethernet(network: Network, mover_address: str, *, promote_secondaries: int =
     mover.plug(lan, "eth0", mover_address)
     peer.plug(lan, "eth0", f"{PEER}/24", f"{PEER_V6}/64")
     router.plug(lan, "eth0", f"{ROUTER}/24")
-    return Ethernet(mover, peer, router)
+    return Ethernet(lan, mover, peer, router)
 
 
 def at(host: str, port: int = 51820) -> str:

@@ -1,0 +1,143 @@
+"""Live flows through the tunnel of two hosts, and what a move did to each of them."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from one_way import Heard, Stream
+
+from sacip_tun.lab.connection import Connection, survived
+from sacip_tun.lab.namespaces import Host
+from sacip_tun.lab.timeline import Timeline
+from sacip_tun.lab.tunnel import LabTunnel
+
+Document = dict[str, Any]
+
+# Mbit/s in each direction: enough for several packets in every millisecond that a move takes,
+# little for two processors that carry both ends.
+RATE = 8.0
+PORTS = {"upload": 5001, "download": 5002, "keystrokes": 5003}
+# How long the flows run before anything happens to them, in seconds.
+RUN_IN = 1.0
+
+
+@dataclass(frozen=True)
+class Felt:
+    """What the two ends of one connection saw of it: `receivers` are those that got its bytes."""
+
+    ends: tuple[Document, Document]
+    receivers: tuple[Document, ...]
+
+    @property
+    def intact(self) -> bool:
+        return survived(*self.ends)
+
+    @property
+    def retransmissions(self) -> int:
+        return sum(end["retransmissions"] for end in self.ends)
+
+    @property
+    def silence_ms(self) -> float:
+        return max(end["longest_silence_ms"] for end in self.receivers)
+
+    def after(self, usable: float) -> float:
+        """How long after `usable` (Unix seconds) the last longest silence ended, in ms."""
+        return max(
+            (end["silent_from_unix"] - usable) * 1000 + end["longest_silence_ms"]
+            for end in self.receivers
+        )
+
+
+def counters(host: Host) -> dict[str, int]:
+    """The extended TCP counters of one host's kernel (/proc/net/netstat)."""
+    names, numbers = host.run(["grep", "^TcpExt:", "/proc/net/netstat"]).stdout.splitlines()
+    return dict(zip(names.split()[1:], map(int, numbers.split()[1:]), strict=True))
+
+
+@dataclass
+class Live:
+    """Flows between `mover` and `fixed`: any of upload, download, keystrokes (as the mover sees
+    it), and a stream that only the fixed side sends.
+    """
+
+    mover: LabTunnel
+    fixed: LabTunnel
+    kinds: tuple[str, ...]
+    seconds: float
+    streaming: float = 0.0
+    """For how long the fixed side streams, in seconds."""
+    connections: dict[str, Connection] = field(default_factory=dict)
+    stream: Stream | None = None
+    felt: dict[str, Felt] = field(default_factory=dict)
+    heard: Heard | None = None
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            self.connections[kind] = self._connection(kind)
+        for connection in self.connections.values():
+            connection.wait_until_established()
+        if self.streaming:
+            ends = self.fixed.host, self.mover.host
+            self.stream = Stream(*ends, self.mover.inner, self.streaming)
+        time.sleep(RUN_IN)
+        self.began = time.time()
+
+    def _connection(self, kind: str) -> Connection:
+        options = ["--seconds", str(self.seconds), "--direction"]
+        if kind == "keystrokes":
+            options += ["both", "--chunk", "1", "--interval", "0.02"]
+        else:
+            options += [kind, "--rate", str(RATE)]
+        hosts = self.mover.host, self.fixed.host
+        return Connection(*hosts, self.fixed.inner, *options, port=PORTS[kind])
+
+    def finish(self) -> None:
+        """Wait for the end of all, and require that every byte came as it was sent."""
+        for kind, connection in self.connections.items():
+            near, far = connection.finish()
+            receivers = {"upload": (far,), "download": (near,), "keystrokes": (near, far)}[kind]
+            self.felt[kind] = Felt((near, far), receivers)
+        if self.stream is not None:
+            self.heard = self.stream.finish()
+        for kind, felt in self.felt.items():
+            assert felt.intact, f"{kind} broke: {felt.ends}\n{self.story()}"
+
+    @property
+    def retransmissions(self) -> int:
+        """Segments that an inner TCP sent again because it took them for lost.
+
+        A tail loss probe is none: Linux sends one after two round trips without an
+        acknowledgement (RFC 8985 7.2), which is 2 ms here, and any pause of this machine.
+        """
+        again = sum(felt.retransmissions for felt in self.felt.values())
+        ends = (self.mover.host, self.fixed.host)
+        probes = sum(counters(host)["TCPLossProbes"] for host in ends)
+        return max(0, again - probes) + self.taken_for_lost
+
+    @property
+    def taken_for_lost(self) -> int:
+        """How often an inner TCP's timer expired, or duplicate acknowledgements told of a loss."""
+        names = ("TCPTimeouts", "TCPFastRetrans", "TCPSlowStartRetrans")
+        ends = (self.mover.host, self.fixed.host)
+        return sum(counters(host)[name] for host in ends for name in names)
+
+    @property
+    def silence_ms(self) -> float:
+        return max(felt.silence_ms for felt in self.felt.values())
+
+    def after(self, usable: float) -> float:
+        """How long after `usable` (Unix seconds) the last flow went on, in ms."""
+        found = [felt.after(usable) for felt in self.felt.values()]
+        return max(*found, self.heard.after(usable) if self.heard else float("-inf"), -1e9)
+
+    def story(self) -> str:
+        """What both ends told, in order: for the reader of a failure."""
+        told = Timeline()
+        told.add_events("mover", self.mover.events())
+        told.add_events("fixed", self.fixed.events())
+        return "\n".join(told.lines(self.began))
+
+    def told(self, side: str, name: str) -> list[Document]:
+        """The events of one name on the `mover` or the `fixed` side since the flows run."""
+        end: LabTunnel = getattr(self, side)
+        return [event for event in end.events(name) if event["time_unix"] > self.began]
