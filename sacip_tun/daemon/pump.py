@@ -107,8 +107,6 @@ class Pump:
         peer = self._peer_for(destination)
         if peer is None:
             self._tunnel.drops[Drop.NO_PEER] += 1
-        elif not peer.reachable:
-            self._tunnel.drops[Drop.NO_ENDPOINT] += 1
         elif self.is_own(superpacket[VNET_HEADER:], destination, now):
             self._tunnel.drops[Drop.ROUTING_LOOP] += 1
         else:

@@ -119,6 +119,8 @@ class Liveness:
             return
         if self._unanswered >= MAX_UNANSWERED:
             self._fall_silent(now=now)
+            # The peer may have been started anew: then it answers nothing but a handshake.
+            link.start_handshake(now=now)
         self._unanswered += 1
         pairs = link.pairs()
         used = (link.path.local.active, link.path.remote.active)

@@ -192,7 +192,7 @@ class Peer:
         `first` puts one back that had waited and was refused.
         """
         self.delivery.keep(packet, tag, first=first, why=self.held_for, now=now)
-        if not self.can_seal(now=now):
+        if not self.can_seal(now=now) and self.reachable:
             self.start_handshake(now=now)
         if self.liveness.silent and not self.is_set(Timer.LIVENESS):
             self.liveness.ask(now=now)
@@ -215,6 +215,8 @@ class Peer:
         """What inner packets are held for, beside a session; None where they are not."""
         if self.detached:
             return "no address of this host leads to the peer"
+        if not self.reachable:
+            return "the peer has no endpoint, and has not called yet"
         if self.liveness.silent:
             return "the path does not answer"
         if self.exchange.local_move.hunting:

@@ -92,13 +92,24 @@ def test_a_receiver_that_says_nothing_sends_one_passive_keepalive() -> None:
 
 
 def test_data_without_any_answer_starts_a_handshake_after_15_seconds() -> None:
-    world, a, _ = connected()
+    world, a, _ = connected(a_sacip=False, b_sacip=False)
     world.run(30)
     world.tap = lambda *_: []
     a.send("10.9.0.2")
     before = len(world.sent)
     world.run(14.9)
     assert not [entry for entry in world.sent[before:] if len(entry[3]) == 148]
+    world.run(1)
+    assert len([entry for entry in world.sent[before:] if len(entry[3]) == 148]) == 1
+
+
+def test_a_sacip_peer_that_is_silent_is_sent_a_handshake_at_once() -> None:
+    """It may have been started anew: then it knows no session, and answers nothing else."""
+    world, a, _ = connected()
+    world.run(30)
+    world.tap = lambda *_: []
+    a.send("10.9.0.2")
+    before = len(world.sent)
     world.run(1)
     assert len([entry for entry in world.sent[before:] if len(entry[3]) == 148]) == 1
 
