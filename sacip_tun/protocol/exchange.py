@@ -289,5 +289,8 @@ class Exchange:
             candidates=candidates,
             received=told,
         )
-        local = None if arrival.local.host.is_multicast else arrival.local
+        # An answer from an idle address must not leave by the interface of the one in use: that may
+        # be the dead one. `local` of an arrival says nothing of an interface.
+        steered = self.local_move.choice.steered(arrival.local)
+        local = None if arrival.local.host.is_multicast else steered
         self._link.answer(answer, local, arrival.source, now=arrival.now)

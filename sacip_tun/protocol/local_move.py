@@ -73,6 +73,7 @@ class LocalMove:
         self._candidates: tuple[Host, ...] = ()
         # The next hop behind the active address when it was last told, and whether there is a way.
         self._gateway: Host | None = None
+        self._gateway_to: Host | None = None
         self._stranded = False
         self._heal_tokens: dict[int, Host] = {}
         self._heal_tries = 0
@@ -271,7 +272,7 @@ class LocalMove:
         """Take the first address: the peer has not heard of any, so this is no move."""
         if sources:
             self._link.path.local = self._link.path.local.of(sources[0].endpoint)
-            self._gateway = sources[0].gateway
+            self._note_gateway(sources[0])
 
     def _stay(self, *, now: float) -> None:
         """The active address is usable still: see what is new about it, and what beside it."""
@@ -281,10 +282,13 @@ class LocalMove:
             return
         if source.endpoint != pair.active:  # another outgoing interface; that is no move
             self._link.path.local = pair.replaced(source.endpoint)
-        other_way = source.gateway != self._gateway
+        # Where the peer has moved, the way there is another one too, and that is no move of ours.
+        same_peer = self._gateway_to == self._remote_host
+        other_way = same_peer and source.gateway != self._gateway
         if (other_way or self._stranded) and self._link.engaged:
             self._tell_again(Reason.ROUTE_CHANGED, now=now)
-        self._gateway, self._stranded = source.gateway, False
+        self._note_gateway(source)
+        self._stranded = False
         self._consider_standby(now=now)
 
     def _consider_standby(self, *, now: float) -> None:
@@ -400,7 +404,8 @@ class LocalMove:
             self._begin(reason, Kind.BREAK_BEFORE_MAKE, now=now)
         path.local = path.local.moved_to(new)
         source = self.choice.of(new)
-        self._gateway, self._stranded = source.gateway if source else None, False
+        self._note_gateway(source)
+        self._stranded = False
         moving = Moving(self._link.key, self.number, self._old, new, reason, self._kind)
         self._link.emit(moving)
         self._notify_switched(now=now)
@@ -468,7 +473,7 @@ class LocalMove:
             path.remote.active.host.version != source.host.version
         )
         if path.local.active is None or path.local.active.host != local.host:
-            path.local = path.local.moved_to(local)  # hunting found another pair that works
+            path.local = path.local.moved_to(self.choice.steered(local))  # another pair works
         if self.state is LocalState.HUNTING or other_family:
             self._link.peer_found(source)
         self._enter(LocalTrigger.CHANGE_ACK)
@@ -532,7 +537,11 @@ class LocalMove:
         self._link.arm(Timer.HEAL, now + doubled(FIRST_HEAL, self._heal_tries, SLOWEST_HEAL))
 
     def _healed(self, host: Host, *, now: float) -> None:
-        if self.choice.suspects.answered(host, now=now) and self.state is not LocalState.DETACHED:
+        if not self.choice.suspects.answered(host, now=now):
+            # From the first answer on a gap shall show: two answers far apart prove nothing.
+            self._heal_tries = 0
+            self._link.arm(Timer.HEAL, now + FIRST_HEAL)
+        elif self.state is not LocalState.DETACHED:
             self._consider_standby(now=now)
 
     def _detach(self, reason: Reason) -> None:
@@ -547,6 +556,15 @@ class LocalMove:
         self._link.emit(Detached(self._link.key, self._old, reason))
 
     # Bookkeeping
+
+    @property
+    def _remote_host(self) -> Host | None:
+        remote = self._link.path.remote.active
+        return None if remote is None else remote.host
+
+    def _note_gateway(self, source: Source | None) -> None:
+        self._gateway = source.gateway if source else None
+        self._gateway_to = self._remote_host
 
     def _enter(self, trigger: LocalTrigger) -> None:
         self.state = following(LOCAL_TRANSITIONS, self.state, trigger)
