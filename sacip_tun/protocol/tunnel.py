@@ -181,7 +181,7 @@ class Tunnel:
         frames = [pair for pair in accepted if pair[1] and pair[1][0] == FRAME_TYPE]
         roaming = [counter for counter, packet in accepted if not packet or packet[0] != FRAME_TYPE]
         if roaming:
-            peer.alive(now=now)
+            peer.heard_at(local, now=now)
             peer.heard(session, max(roaming), local, remote, now=now)
         if confirmed:
             peer.session_ready(session, marked=speaks_sacip(peer.greatest_timestamp), now=now)
