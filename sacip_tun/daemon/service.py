@@ -196,7 +196,7 @@ class Service:
             self.tunnel,
             outlet=Outlet(self.listen_port, self.config.interface.fwmark, self._versions),
             own={self._tun.index},
-            settle=self.settle,
+            settle=self._looked,
             retry=self._retry_waiting,
         )
         stack.push_async_callback(self._watcher.stop)
@@ -283,6 +283,13 @@ class Service:
             # The peer told where else it may be found: sources may lead there too.
             asyncio.get_running_loop().call_soon(self._watcher.look)
         self._flush(peer)
+
+    def _looked(self) -> None:
+        """Addresses of this host changed: a name may have one of a family that is usable now."""
+        for key, resolver in self._resolvers.items():
+            if self.tunnel.peers[key].detached:
+                resolver.restart()
+        self.settle()
 
     def _moved(self, event: Moved) -> None:
         for socket in self._sockets:

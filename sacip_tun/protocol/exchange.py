@@ -65,9 +65,6 @@ class Voice(Mover, Protocol):
     def answered(self, token: int, *, now: float) -> float | None:
         """Close an open question of ours, and return when it was asked; None if it is none."""
 
-    def carries(self, received: tuple[Received, ...], *, before: float, now: float) -> None:
-        """A path carries: send what was lost before `before`, then what waits."""
-
     def relay(self, frame: Frame, source: Endpoint, *, now: float) -> None:
         """Take RELAY or RELAYED. Raises RemoteError where that is not permitted."""
 

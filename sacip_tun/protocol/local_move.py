@@ -488,6 +488,8 @@ class LocalMove:
                 self._link.start_handshake(now=now, urgent=True)  # it answers nothing else
         self._enter(LocalTrigger.PLAIN_PEER)
         self._finish(now=now)
+        if sealable:
+            self._link.carries((), before=now, now=now)  # nobody will say so
 
     def _last_word(self, *, now: float) -> None:
         self._link.send_keepalive(now=now)
