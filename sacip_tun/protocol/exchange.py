@@ -16,7 +16,6 @@ from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.liveness import Liveness
 from sacip_tun.protocol.local_move import LocalMove
 from sacip_tun.protocol.nat_keepalive import NatKeepalive
-from sacip_tun.protocol.received import Received
 from sacip_tun.protocol.remote_move import RemoteMove
 from sacip_tun.protocol.sacip import Mover
 from sacip_tun.protocol.timers import Timer

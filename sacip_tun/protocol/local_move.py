@@ -395,7 +395,9 @@ class LocalMove:
         path = self._link.path
         if path.local.active is not None:
             self._old = path.local.active
-        announced = self.state in STANDBY_STATES and path.local.idle == new
+        # By address only: it was steered to its interface while routing preferred the other.
+        standby = path.local.idle if self.state in STANDBY_STATES else None
+        announced = standby is not None and standby.host == new.host
         if announced:
             self._reason, self._started = reason, now
         self._enter(LocalTrigger.SWITCH)

@@ -223,9 +223,7 @@ class Peer:
             return "the peer has not acknowledged the new address"
         if not self.path.matched:
             return "no address of the peer is proven in this family"
-        if self.path.exhausted:
-            return "the peer's new address is not proven yet"
-        return None
+        return "the peer's new address is not proven yet" if self.path.exhausted else None
 
     @property
     def detached(self) -> bool:

@@ -15,8 +15,8 @@ from sacip_tun.protocol.received import Received
 
 # Bytes kept for each peer (protocol.md 7): 33 ms of 1 Gbit/s, 1.7 s of 20 Mbit/s.
 RING_BYTES = 4 << 20
-# What is older, in seconds, is of no use to anybody: TCP has sent it again itself. While packets are
-# held the limit is theirs (hold.py): TCP then has sent again into the hold queue only.
+# What is older, in seconds, is of no use to anybody: TCP has sent it again itself. While
+# packets are held the limit is theirs (hold.py): TCP then has sent again into the hold queue only.
 RING_AGE = 2.0
 
 

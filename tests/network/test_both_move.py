@@ -133,8 +133,6 @@ def test_found_again_by_name(network) -> None:
         assert live.after(usable) < PROMPT_MS + 3200, live.story()
 
 
-
-
 @pytest.mark.parametrize("permitted", [True, False], ids=["Relay = yes", "without"])
 def test_found_again_by_a_third_peer(network, permitted) -> None:
     """The hub stays where it is; each of the two tells it, and it tells the other."""

@@ -1,5 +1,6 @@
-"""Nothing at all for a while: the inner connections go on when the path does, not when their own
-timers, backed off meanwhile, fire.
+"""Nothing at all for a while: the inner connections go on when the path does.
+
+That is not when their own timers fire, which have backed off meanwhile.
 
 mover                                      peer
 10.9.0.2 ◄═══════════ tunnel ════════════► 10.9.0.1

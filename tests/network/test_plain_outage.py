@@ -31,9 +31,7 @@ def pair(net) -> tuple[LabTunnel, PlainTunnel]:
     return ours, plain
 
 
-@pytest.mark.parametrize(
-    ("flow", "limit"), [("upload", PROMPT_MS), ("download", BACKED_OFF_MS)]
-)
+@pytest.mark.parametrize(("flow", "limit"), [("upload", PROMPT_MS), ("download", BACKED_OFF_MS)])
 def test_five_seconds_without_an_address(network, flow, limit) -> None:
     """An upload is held by us and goes on at once; a download waits for the other side's timer."""
     net = ethernet(network, OLD)

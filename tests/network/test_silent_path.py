@@ -1,4 +1,4 @@
-"""A path that dies without a word: the access point and its carrier stay, what is behind it is dead.
+"""A path that dies without a word: the access point and its carrier stay, what is behind is dead.
 
 mover                                    router1
 eth0  10.1.0.2 (metric 100) ─── lan1 ─── 10.1.0.1   10.3.0.1 ───┐
@@ -21,8 +21,6 @@ pytestmark = pytest.mark.network
 ETH, WLAN, PEER = "10.1.0.2", "10.2.0.2", "10.3.0.101"
 # 200 ms of doubt and 30 ms for another try (liveness.py), and what a busy machine adds.
 PROMPT_MS = 1200.0
-# A path that was blamed once must answer for 2 s, asked every 0.5 s, before it is taken again.
-BACK = 8.0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Our tunnel out of a file, for what the command line has no option, and with hosts of its own."""
 
 from pathlib import Path
+from typing import Self
 
 from sacip_tun.lab.namespaces import Host
 from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
@@ -39,7 +40,7 @@ class Hosts:
     def __init__(self, host: Host) -> None:
         self._directory = Path("/etc/netns") / host.namespace
 
-    def __enter__(self) -> "Hosts":
+    def __enter__(self) -> Self:
         self._made = not self._directory.parent.exists()
         self._directory.mkdir(parents=True)
         self.write({})
