@@ -199,7 +199,7 @@ class Service:
             self.tunnel,
             outlet=Outlet(self.listen_port, self.config.interface.fwmark, self._versions),
             own={self._tun.index},
-            settle=self.settle,
+            settle=self._looked,
             retry=self._retry_waiting,
         )
         stack.push_async_callback(self._watcher.stop)
@@ -289,6 +289,13 @@ class Service:
         if isinstance(event, PathMtu):
             self._retry_offload()
         self._flush(peer)
+
+    def _looked(self) -> None:
+        """Addresses of this host changed: a name may have one of a family that is usable now."""
+        for key, resolver in self._resolvers.items():
+            if self.tunnel.peers[key].detached:
+                resolver.restart()
+        self.settle()
 
     def _retry_offload(self) -> None:
         for socket in self._sockets:

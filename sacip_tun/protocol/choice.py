@@ -25,6 +25,11 @@ class Choice:
                 return source
         return None
 
+    def steered(self, local: Endpoint) -> Endpoint:
+        """Return where to send from so that it leaves by the interface of this address."""
+        source = self.of(local)
+        return source.endpoint if source is not None else local
+
     def best(self) -> Source:
         """Return the best source; there must be one."""
         return min(self.sources, key=self._demerit)

@@ -16,7 +16,6 @@ from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.liveness import Liveness
 from sacip_tun.protocol.local_move import LocalMove
 from sacip_tun.protocol.nat_keepalive import NatKeepalive
-from sacip_tun.protocol.received import Received
 from sacip_tun.protocol.remote_move import RemoteMove
 from sacip_tun.protocol.sacip import Mover
 from sacip_tun.protocol.timers import Timer
@@ -64,9 +63,6 @@ class Voice(Mover, Protocol):
 
     def answered(self, token: int, *, now: float) -> float | None:
         """Close an open question of ours, and return when it was asked; None if it is none."""
-
-    def carries(self, received: tuple[Received, ...], *, before: float, now: float) -> None:
-        """A path carries: send what was lost before `before`, then what waits."""
 
     def relay(self, frame: Frame, source: Endpoint, *, now: float) -> None:
         """Take RELAY or RELAYED. Raises RemoteError where that is not permitted."""

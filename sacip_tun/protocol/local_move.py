@@ -171,11 +171,6 @@ class LocalMove:
         else:
             self._stranded = True  # no way out, but packets may still arrive at this address
 
-    def steered(self, local: Endpoint) -> Endpoint:
-        """Return an address of ours with the interface to leave by, where routing takes another."""
-        source = self.choice.of(local)
-        return local if source is None else source.endpoint
-
     def candidates_changed(self, candidates: tuple[Host, ...]) -> None:
         """Take the addresses of this host at which any peer may find it."""
         self._candidates = candidates
@@ -517,6 +512,8 @@ class LocalMove:
                 self._link.start_handshake(now=now, urgent=True)  # it answers nothing else
         self._enter(LocalTrigger.PLAIN_PEER)
         self._finish(now=now)
+        if sealable:
+            self._link.carries((), before=now, now=now)  # nobody will say so
 
     def _last_word(self, *, now: float) -> None:
         self._link.send_keepalive(now=now)

@@ -288,6 +288,16 @@ class Peer:
         if was_silent:
             self.delivery.carries(0, now=now)
 
+    def heard_at(self, local: Endpoint, *, now: float) -> None:
+        """Data or a keepalive came to `local`: that is no life on another path.
+
+        A peer that uses another address of ours than the one in use may hear nothing over that.
+        """
+        if not self.speaks_sacip or local.host == self.path.own_host(local):
+            self.alive(now=now)
+        elif not self.exchange.local_move.moving:
+            self.liveness.doubt(now=now)
+
     def take_path(self, local: Endpoint | None, remote: Endpoint, *, now: float) -> None:
         """Go over to a pair that answered while the one in use is silent."""
         active = self.path.local.active

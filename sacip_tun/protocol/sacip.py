@@ -193,5 +193,8 @@ class Mover(Link, Protocol):
     def peer_found(self, remote: Endpoint) -> None:
         """Go over to an address of the peer that has just answered."""
 
+    def carries(self, received: tuple[Received, ...], *, before: float, now: float) -> None:
+        """A path carries: send what was lost before `before`, then what waits."""
+
     def resend_unheard(self, *, now: float) -> None:
         """Send again what went out since the peer was last heard: it may be lost."""

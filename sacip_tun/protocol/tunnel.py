@@ -174,7 +174,7 @@ class Tunnel:
         now: float,
     ) -> list[memoryview]:
         # What came to an address is answered from it, by its own interface.
-        local = peer.exchange.local_move.steered(local)
+        local = peer.exchange.local_move.choice.steered(local)
         confirmed = peer.confirm(session)
         peer.authenticated_received(length, now=now)
         if remote == peer.path.remote.active:
@@ -183,8 +183,7 @@ class Tunnel:
         frames = [pair for pair in accepted if pair[1] and pair[1][0] == FRAME_TYPE]
         roaming = [counter for counter, packet in accepted if not packet or packet[0] != FRAME_TYPE]
         if roaming:
-            if local.host == peer.path.own_host(local):
-                peer.alive(now=now)
+            peer.heard_at(local, now=now)
             peer.heard(session, max(roaming), local, remote, now=now)
         if confirmed:
             peer.session_ready(session, marked=speaks_sacip(peer.greatest_timestamp), now=now)
@@ -278,7 +277,7 @@ class Tunnel:
             peer.path.remote = peer.path.remote.of(remote)
             peer.exchange.local_move.contacted_at(local, now=now)
         data = peer.cookies.seal(response.encode(), now=now)
-        peer.send_handshake(data, peer.exchange.local_move.steered(local), remote, now=now)
+        peer.send_handshake(data, peer.exchange.local_move.choice.steered(local), remote, now=now)
 
     def _response(self, datagram: bytes, local: Endpoint, remote: Endpoint, now: float) -> None:
         response = messages.Response.parse(datagram)

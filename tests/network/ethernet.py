@@ -41,7 +41,11 @@ def at(host: str, port: int = 51820) -> str:
 
 def tunnel(net: Ethernet, towards: str = PEER) -> tuple[LabTunnel, LabTunnel]:
     """Our tunnel on both hosts, up; the mover calls."""
-    mover, peer = LabTunnel(net.mover, "10.9.0.2/24"), LabTunnel(net.peer, "10.9.0.1/24")
+    return tunnel_between(net.mover, net.peer, towards)
+
+
+def tunnel_between(caller: Host, called: Host, towards: str) -> tuple[LabTunnel, LabTunnel]:
+    mover, peer = LabTunnel(caller, "10.9.0.2/24"), LabTunnel(called, "10.9.0.1/24")
     peer.up(Remote(mover.keys.public))
     mover.up(Remote(peer.keys.public, at(towards)))
     mover.reach(peer.inner)

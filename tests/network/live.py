@@ -56,8 +56,10 @@ def counters(host: Host) -> dict[str, int]:
 
 @dataclass
 class Live:
-    """Flows between `mover` and `fixed`: any of upload, download, keystrokes (as the mover sees
-    it), and a stream that only the fixed side sends.
+    """Flows between `mover` and `fixed`.
+
+    Any of upload, download, keystrokes, as the mover sees it; and a stream that only the fixed side
+    sends.
     """
 
     mover: LabTunnel
