@@ -140,7 +140,7 @@ class Exchange:
         elif timer is Timer.CHALLENGE:
             self.remote_move.ask_again(now=now)
         elif timer is Timer.VERDICT:
-            self.remote_move.verdict()
+            self.remote_move.verdict(now=now)
         else:
             self.local_move.handle_timer(timer, now=now)
 

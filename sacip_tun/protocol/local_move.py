@@ -460,6 +460,8 @@ class LocalMove:
         active = self._link.path.local.active
         remotes = self._link.destinations_for(active)
         self._change(((active, remote) for remote in remotes), now=now)
+        if self._tries > 1 and self._way is not None and self._way.gateway is None:
+            self._ask_the_link(now=now)  # the peer was a neighbour: it may have moved as well
         self._link.arm(Timer.NOTICE, now + self._pause())
 
     def _change(self, pairs: Iterable[tuple[Endpoint | None, Endpoint]], *, now: float) -> None:
@@ -481,12 +483,15 @@ class LocalMove:
 
     def _ask_around(self, *, now: float) -> None:
         """Neither end knows where the other is: ask the own link, and peers that know both."""
+        self._ask_the_link(now=now)
+        active = self._link.path.local.active
+        self._link.ask_relays(self._notice(Code.CHANGE, active), now=now)
+
+    def _ask_the_link(self, *, now: float) -> None:
         for source in self.choice.sources:
             for group in self._link.groups_on(source):
                 steered = Endpoint(source.endpoint.host, source.endpoint.port, source.interface)
                 self._ask(Code.CHANGE, steered, group, new=source.endpoint, now=now)
-        active = self._link.path.local.active
-        self._link.ask_relays(self._notice(Code.CHANGE, active), now=now)
 
     def _settled(self, frame: Frame, local: Endpoint, source: Endpoint, *, now: float) -> None:
         path = self._link.path

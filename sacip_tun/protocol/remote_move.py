@@ -19,9 +19,10 @@ from sacip_tun.protocol.events import Kind, Moved, MoveRefused, PathChecked, Pre
 from sacip_tun.protocol.frames import Code, Frame, Reason
 from sacip_tun.protocol.hygiene import is_anybodys
 from sacip_tun.protocol.path import AMPLIFICATION_LIMIT, MIN_VALIDATION_TIME
+from sacip_tun.protocol.received import Received
 from sacip_tun.protocol.sacip import (
     REMOTE_TRANSITIONS,
-    Link,
+    Mover,
     RemoteState,
     RemoteTrigger,
     following,
@@ -30,7 +31,7 @@ from sacip_tun.protocol.timers import Timer
 
 # How long an old and a new path may take to answer after an unannounced change: long enough for a
 # second challenge, short enough that a NAT rebinding hardly shows.
-MIN_CHECK_TIME = 0.1
+MIN_CHECK_TIME = 0.06
 CHECK_ROUND_TRIPS = 3.0
 # Seconds from a challenge to its first repetition; the pause doubles (as the notices of the mover).
 FIRST_CHALLENGE_PAUSE = 0.030
@@ -42,21 +43,24 @@ REFUSAL_PAUSE = 1.0
 
 @dataclass(slots=True)
 class Trial:
-    """A new address that is asked whether it is the peer's; `proven` is where it was until then."""
+    """A new address that is asked whether it is the peer's; `proven` is where it was until then.
+
+    `received` is what had arrived when the new address answered, None while it has not.
+    """
 
     local: Endpoint
     source: Endpoint
     proven: Endpoint | None
     old_tokens: set[int] = field(default_factory=set)
     new_tokens: set[int] = field(default_factory=set)
-    answered: bool = False
+    received: tuple[Received, ...] | None = None
     pause: float = FIRST_CHALLENGE_PAUSE
 
 
 class RemoteMove:
     """The state of one peer's address, and how far it is believed."""
 
-    def __init__(self, link: Link, *, strict: bool) -> None:
+    def __init__(self, link: Mover, *, strict: bool) -> None:
         self._link = link
         self._strict = strict
         self.state = RemoteState.SETTLED
@@ -188,14 +192,14 @@ class RemoteMove:
             self._standing = self.applied
             self._conclude(RemoteTrigger.PROVEN, "the new address answered")
         elif frame.token in trial.new_tokens:
-            trial.answered = True
+            trial.received = frame.received
 
     def ask_again(self, *, now: float) -> None:
         """Repeat the challenges of a trial (Timer.CHALLENGE): each may have been lost."""
         if self._trial is not None:
             self._challenge(self._trial, now=now)
 
-    def verdict(self) -> None:
+    def verdict(self, *, now: float) -> None:
         """The time to answer is over (Timer.VERDICT)."""
         trial = self._trial
         if trial is None:
@@ -205,10 +209,11 @@ class RemoteMove:
             if trial.proven is not None:
                 path.remote = path.remote.moved_to(trial.proven)
             self._conclude(RemoteTrigger.TIME_UP, "the new address never answered: back to the old")
-        elif trial.answered:
+        elif trial.received is not None:
             self._reason = Reason.NAT_REBOUND
             self._conclude(RemoteTrigger.TIME_UP, "the old address is silent, the new one answers")
             self._apply(self.applied, trial.source, RemoteTrigger.MOVED)
+            self._link.carries(trial.received, before=now, now=now)
         else:
             self._conclude(RemoteTrigger.TIME_UP, "neither address answered: staying")
 
