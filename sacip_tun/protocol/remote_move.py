@@ -11,6 +11,7 @@
 5. Every acceptance and refusal is one event.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from sacip_tun.protocol.address import Endpoint
@@ -35,8 +36,9 @@ MIN_CHECK_TIME = 0.06
 CHECK_ROUND_TRIPS = 3.0
 # Seconds from a challenge to its first repetition; the pause doubles (as the notices of the mover).
 FIRST_CHALLENGE_PAUSE = 0.030
-# Strangers are checked so often, in seconds: whoever relays packets gets few challenges for many.
-CHECK_PAUSE = 1.0
+# Strangers are checked so often: whoever relays packets gets few challenges for many. A NAT that is
+# being set up anew may show more than one face within a moment.
+CHECKS, CHECKS_SPAN = 3, 3.0
 # A stranger whom `Nat = strict` refuses is one event a second, however often it comes.
 REFUSAL_PAUSE = 1.0
 
@@ -72,7 +74,8 @@ class RemoteMove:
         self._announced_at = 0.0
         self._reason: Reason | None = None
         self._trial: Trial | None = None
-        self._refused_at = self._checked_at = float("-inf")
+        self._refused_at = float("-inf")
+        self._checks: deque[float] = deque(maxlen=CHECKS)
 
     def restarted(self) -> None:
         """Forget move numbers: the peer's tunnel started anew and counts from one."""
@@ -154,7 +157,7 @@ class RemoteMove:
             self._check(local, source, now=now)
 
     def _may_check(self, *, now: float) -> bool:
-        rested = now - self._checked_at >= CHECK_PAUSE
+        rested = len(self._checks) < CHECKS or now - self._checks[0] >= CHECKS_SPAN
         possible = (self.state, RemoteTrigger.STRANGER) in REMOTE_TRANSITIONS
         return rested and possible and self._trial is None
 
@@ -263,7 +266,7 @@ class RemoteMove:
 
     def _check(self, local: Endpoint, source: Endpoint, *, now: float) -> None:
         path = self._link.path
-        self._checked_at = now
+        self._checks.append(now)
         self._enter(RemoteTrigger.STRANGER)
         self._trial = Trial(local, source, path.remote.active)
         self._challenge(self._trial, now=now)

@@ -79,7 +79,7 @@ def test_lost_copies_of_change_are_repeated() -> None:
     lost = []
 
     def lossy(source, destination, data):
-        if str(source.host) == NEW and len(lost) < 3  # the first, the second, and that to the link:
+        if str(source.host) == NEW and len(lost) < 3:  # the first, the second, that to the link
             lost.append(data)
             return []
         return [(source, destination)]
