@@ -31,7 +31,7 @@ from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.tun import Tun
 from sacip_tun.linux.udp import UdpSocket
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import (
     Degraded,
     Event,
@@ -72,6 +72,7 @@ class Service:
         self._news = asyncio.Event()
         self._moving = asyncio.Lock()
         self._resolvers: dict[bytes, Resolver] = {}
+        self._looked_at: tuple[Host, ...] = ()
         self.journal = Journal(config.interface.name)
         self.tunnel = Tunnel(
             StaticIdentity(config.interface.private_key),
@@ -291,10 +292,15 @@ class Service:
         self._flush(peer)
 
     def _looked(self) -> None:
-        """Addresses of this host changed: a name may have one of a family that is usable now."""
-        for key, resolver in self._resolvers.items():
-            if self.tunnel.peers[key].detached:
-                resolver.restart()
+        """Look a name up where addresses of this host changed: it may lead to where they do.
+
+        What is found is looked at in turn, and must not be a reason to look the name up again.
+        """
+        if self._watcher.candidates != self._looked_at:
+            self._looked_at = self._watcher.candidates
+            for key, resolver in self._resolvers.items():
+                if self.tunnel.peers[key].detached:
+                    resolver.restart()
         self.settle()
 
     def _retry_offload(self) -> None:

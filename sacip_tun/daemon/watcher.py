@@ -68,6 +68,11 @@ class Watcher:
         self._recheck: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def candidates(self) -> tuple[Host, ...]:
+        """The addresses at which any peer may find this host."""
+        return self._candidates
+
     def start(self) -> None:
         """Take the first snapshot as it is, then watch."""
         self.look(settled=True)

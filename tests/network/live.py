@@ -1,7 +1,9 @@
 """Live flows through the tunnel of two hosts, and what a move did to each of them."""
 
+import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from one_way import Heard, Stream
@@ -43,7 +45,10 @@ class Felt:
     def after(self, usable: float) -> float:
         """How long after `usable` (Unix seconds) the last longest silence ended, in ms."""
         return max(
-            (end["silent_from_unix"] - usable) * 1000 + end["longest_silence_ms"]
+            min(
+                (end["silent_from_unix"] - usable) * 1000 + end["longest_silence_ms"],
+                end["longest_silence_ms"],  # it began later: something else was the matter
+            )
             for end in self.receivers
         )
 
@@ -52,6 +57,13 @@ def counters(host: Host) -> dict[str, int]:
     """The extended TCP counters of one host's kernel (/proc/net/netstat)."""
     names, numbers = host.run(["grep", "^TcpExt:", "/proc/net/netstat"]).stdout.splitlines()
     return dict(zip(names.split()[1:], map(int, numbers.split()[1:]), strict=True))
+
+
+def processor_time(end: LabTunnel) -> float:
+    """What the daemon of one end has taken so far, in seconds (proc_pid_stat(5))."""
+    assert end._daemon is not None
+    fields = Path(f"/proc/{end._daemon.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass

@@ -40,7 +40,7 @@ class Heard:
 
     def after(self, usable: float) -> float:
         """How long after `usable` (Unix seconds) the longest silence ended, in ms."""
-        return (self.gap_from_unix - usable) * 1000 + self.gap_ms
+        return min((self.gap_from_unix - usable) * 1000 + self.gap_ms, self.gap_ms)
 
 
 class Stream:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 from ethernet import Ethernet, ethernet, tunnel, wait_until, wait_until_moved
-from live import Live
+from live import Live, processor_time
 from one_way import PAUSE
 
 from sacip_tun.lab.tunnel import Remote
@@ -106,7 +106,10 @@ def outage(network, seconds: float, flow: str, lose: Act, regain: Act, host: str
     mover, peer = tunnel(net)
     live = Live(mover, peer, (flow,), 4.0, streaming=seconds + 4.0)
     lose(net)
+    spent = processor_time(mover)
     time.sleep(seconds)
+    # Who has no address waits, and does not ask in a loop.
+    assert processor_time(mover) - spent < 0.5 + 0.02 * seconds
     regain(net)
     usable = time.time()
     wait_until_moved(mover, peer, host)

@@ -75,7 +75,7 @@ def moves(live: Live) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("flow", ["upload", "download"])
 def test_the_other_interface_is_taken_and_the_better_one_again_when_it_is_well(net, flow) -> None:
     mover, peer = up(net)
-    live = Live(mover, peer, (flow,), 14.0)
+    live = Live(mover, peer, (flow,), 11.0)
     net.break_path(0)
     wait_until_moved(mover, peer, WLAN)
     time.sleep(2.0)
