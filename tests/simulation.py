@@ -28,7 +28,8 @@ from sacip_tun.protocol.events import Event
 from sacip_tun.protocol.facts import LocalFacts, Source
 from sacip_tun.protocol.frames import Reason
 from sacip_tun.protocol.keys import StaticIdentity
-from sacip_tun.protocol.peer import Peer, PeerSettings
+from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 EPOCH_NS = 1_700_000_000 * 10**9

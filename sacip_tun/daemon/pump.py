@@ -19,8 +19,9 @@ from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.context import Datagram
 from sacip_tun.protocol.errors import Drop
+from sacip_tun.protocol.grant import Grant
 from sacip_tun.protocol.messages import MIN_DATA_SIZE as DATA_OVERHEAD
-from sacip_tun.protocol.peer import Grant, Peer
+from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Super-packets read from the TUN, and batches received, in one wake-up (datapath.md 7).

@@ -47,7 +47,8 @@ from sacip_tun.protocol.events import (
 from sacip_tun.protocol.frames import Code, code_name
 from sacip_tun.protocol.hygiene import Fault
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity, to_base64
-from sacip_tun.protocol.peer import Peer, PeerSettings
+from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Events after which a peer may be somewhere else: its name is resolved again.

@@ -7,7 +7,8 @@ one wake-up and never longer, for what the next super-packet adds to them.
 
 from sacip_tun.datapath.codec import SEAL_CAPACITY, Sealed
 from sacip_tun.linux.udp import MAX_PAYLOAD, MAX_SEGMENTS
-from sacip_tun.protocol.peer import Grant, Peer
+from sacip_tun.protocol.grant import Grant
+from sacip_tun.protocol.peer import Peer
 
 # Room in bytes for several seals, so that the rest of one need not be moved for the next. Memory is
 # taken up only as far as it is written.

@@ -6,7 +6,7 @@ WireGuard's rules (paper 5 and 6) live here as verbs that report facts: `data_se
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 from sacip_tun.protocol import limits
@@ -19,16 +19,17 @@ from sacip_tun.protocol.events import Event, FrameSent, HandshakeCompleted
 from sacip_tun.protocol.exchange import Exchange
 from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Code, Frame, code_name
-from sacip_tun.protocol.hold import HOLD_BYTES, UNTAGGED, Tag, Waiting
+from sacip_tun.protocol.grant import Grant
+from sacip_tun.protocol.hold import UNTAGGED, Tag, Waiting
 from sacip_tun.protocol.initiator import Initiator
-from sacip_tun.protocol.keys import NO_PRESHARED_KEY
 from sacip_tun.protocol.liveness import Liveness
 from sacip_tun.protocol.path import INITIAL_RTT, Path
 from sacip_tun.protocol.pmtu import OVERHEAD, PathMtuSearch
 from sacip_tun.protocol.questions import Questions
 from sacip_tun.protocol.received import Received
-from sacip_tun.protocol.ring import RING_BYTES, Run
+from sacip_tun.protocol.ring import Run
 from sacip_tun.protocol.session import Keypairs, Session
+from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.timers import Timer
 from sacip_tun.protocol.whereabouts import Whereabouts
 
@@ -46,39 +47,6 @@ class Duty(Protocol):
 
     def __call__(self, *, now: float) -> None:
         """Do it."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerSettings:
-    """What the user says about a peer. Keys are 32 bytes.
-
-    `keepalive` is in seconds, 0 is off, and None leaves it to us: as often as a NAT between us and
-    a SACIP peer needs it.
-    `named` says that the endpoint is a name, which somebody resolves and tells to `resolved`.
-    `relay` permits this peer to hand notices to others for us, and us to do so for it.
-    `hold_bytes` and `ring_bytes` bound the hold queue and the send ring.
-    """
-
-    public_key: bytes
-    preshared_key: bytes = field(default=NO_PRESHARED_KEY, repr=False)
-    endpoint: Endpoint | None = None
-    named: bool = False
-    keepalive: int | None = None
-    sacip: bool = True
-    strict_nat: bool = False
-    relay: bool = False
-    hold_bytes: int = HOLD_BYTES
-    ring_bytes: int = RING_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """Leave to send: seal under `session` from `first_counter` on, send `local` to `remote`."""
-
-    session: Session
-    first_counter: int
-    local: Endpoint | None
-    remote: Endpoint
 
 
 class Peer:

@@ -23,11 +23,12 @@ from sacip_tun.protocol.frames import FRAME_TYPE, Frame, code_name
 from sacip_tun.protocol.handshake import OpenedInitiation, open_initiation, respond
 from sacip_tun.protocol.hygiene import Fault, Hygiene
 from sacip_tun.protocol.keys import StaticIdentity
-from sacip_tun.protocol.peer import Peer, PeerSettings
+from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.ratelimit import LoadMeter, RateLimit
 from sacip_tun.protocol.relay import Relay
 from sacip_tun.protocol.routing import AllowedIPs
 from sacip_tun.protocol.session import Session
+from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tai64n import speaks_sacip
 
 Network = IPv4Network | IPv6Network

@@ -5,7 +5,7 @@ from simulation import endpoint
 
 from sacip_tun.daemon.train import Train
 from sacip_tun.datapath.codec import SEAL_CAPACITY, Sealed
-from sacip_tun.protocol.peer import Grant
+from sacip_tun.protocol.grant import Grant
 
 A, B = endpoint("192.0.2.1"), endpoint("192.0.2.2")
 PEER, OTHER = object(), object()

@@ -19,7 +19,7 @@ from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import HandshakeCompleted, Moved, PathChecked, Side
 from sacip_tun.protocol.facts import LocalFacts
 from sacip_tun.protocol.messages import DATA, message_type
-from sacip_tun.protocol.peer import PeerSettings
+from sacip_tun.protocol.settings import PeerSettings
 
 HOME = {"laptop": "192.168.1.22", "hub": "192.168.1.101"}
 ADDRESSES = {

@@ -8,7 +8,7 @@ from simulation import connected, endpoint, pair
 from sacip_tun.protocol.errors import Drop, LocalError
 from sacip_tun.protocol.events import HandshakeCompleted, HandshakeGaveUp
 from sacip_tun.protocol.hold import HOLD_PACKETS
-from sacip_tun.protocol.peer import PeerSettings
+from sacip_tun.protocol.settings import PeerSettings
 
 
 def test_the_first_packet_waits_for_the_handshake_and_arrives() -> None:
