@@ -20,9 +20,8 @@ def taken(hold: Hold, at_most: float = float("inf")) -> list[bytes]:
 @pytest.fixture
 def small(monkeypatch):
     """A queue of 1000 bytes and 10 packets."""
-    monkeypatch.setattr(hold_module, "HOLD_BYTES", 1000)
     monkeypatch.setattr(hold_module, "HOLD_PACKETS", 10)
-    return Hold()
+    return Hold(1000)
 
 
 def test_packets_leave_in_the_order_in_which_they_came() -> None:
@@ -133,13 +132,12 @@ steps = st.one_of(
 def test_everything_is_taken_or_still_there_or_dropped_under_one_reason(script) -> None:
     """And never more is held than the bounds say."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hold_module, "HOLD_BYTES", 1000)
         patch.setattr(hold_module, "HOLD_PACKETS", 8)
         conserves(script)
 
 
 def conserves(script) -> None:
-    hold, now, added = Hold(), 0.0, 0
+    hold, now, added = Hold(1000), 0.0, 0
     gone = Counter[str]()
     for verb, *values in script:
         if verb == "add":
