@@ -102,6 +102,8 @@ class Watcher:
         candidates = self._candidates
         if settled or self._recheck is None:
             candidates = snapshot.candidates(self._own, self._outlet.versions)
+        if present != self._present:
+            self._tunnel.addresses_known(present, snapshot.broadcasts)
         if news or candidates != self._candidates:
             self._candidates = candidates
             reasons = self._reasons(snapshot, present)

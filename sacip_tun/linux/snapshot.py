@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Self
 
 from sacip_tun.linux import messages, rtnetlink
@@ -45,6 +45,16 @@ class Snapshot:
     def hosts(self) -> frozenset[Host]:
         """Every address that some interface has, usable or not."""
         return frozenset(address.host for address in self.addresses)
+
+    @cached_property
+    def broadcasts(self) -> frozenset[Host]:
+        """The broadcast addresses of this host's IPv4 networks (RFC 3021: none in a /31)."""
+        networks = (
+            ip_network(f"{address.host}/{address.prefix_length}", strict=False)
+            for address in self.addresses
+            if address.host.version == 4 and address.prefix_length < 31
+        )
+        return frozenset(network.broadcast_address for network in networks)
 
     def sources_towards(
         self,

@@ -32,6 +32,7 @@ class LocalFacts:
     best first in each; no entry means no change. `present` holds every address that some interface
     of this host still has. `reasons` says why an address of the previous state is not usable any
     more. `candidates` are the addresses of this host at which a peer may find it, best first.
+    `broadcasts` are the broadcast addresses of its networks.
     """
 
     sources: Mapping[bytes, tuple[Source, ...]]

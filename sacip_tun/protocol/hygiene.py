@@ -1,6 +1,7 @@
 """Which addresses can be the other end of an outer path, whoever names them.
 
-1. What is nobody's address can be no endpoint: port 0, unspecified, multicast, loopback.
+1. What is nobody's address can be no endpoint: port 0, unspecified, multicast, loopback, broadcast,
+   reserved (240.0.0.0/4, 0.0.0.0/8), IPv4 written as IPv6.
 2. An address of this host, or one that the tunnel itself carries, leads back to us. What the user
    configured is an exception: two tunnels on one host are his to want.
 3. Global addresses are not taken for inner ones: AllowedIPs that are nearly everything cover the
@@ -9,8 +10,12 @@
 
 from collections.abc import Callable
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Address
 
 from sacip_tun.protocol.address import Endpoint, Host
+
+# "This host on this network" (RFC 1122 3.2.1.3): never a destination.
+THIS_NETWORK = IPv4Network("0.0.0.0/8")
 
 
 class Fault(Enum):
@@ -28,6 +33,8 @@ class Hygiene:
         self._is_inner = is_inner
         self.present: frozenset[Host] = frozenset()
         """Every address of this host."""
+        self.broadcasts: frozenset[Host] = frozenset()
+        """The broadcast addresses of its networks."""
 
     def fault(self, endpoint: Endpoint) -> Fault | None:
         """Return what is wrong with an endpoint that nobody configured, None where nothing is."""
@@ -36,10 +43,17 @@ class Hygiene:
             return Fault.NOBODYS
         if host in self.present:
             return Fault.OURS
+        if host in self.broadcasts:
+            return Fault.NOBODYS
         return Fault.INNER if not host.is_global and self._is_inner(host.packed) else None
 
 
 def is_anybodys(endpoint: Endpoint) -> bool:
     """Tell whether an address can be the end of an outer path to somebody else at all."""
     host = endpoint.host
-    return endpoint.port != 0 and not (host.is_multicast or host.is_unspecified or host.is_loopback)
+    if isinstance(host, IPv6Address):
+        odd = host.ipv4_mapped is not None
+    else:
+        odd = host.is_reserved or host in THIS_NETWORK
+    nobodys = host.is_multicast or host.is_unspecified or host.is_loopback or odd
+    return endpoint.port != 0 and not nobodys

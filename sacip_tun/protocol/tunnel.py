@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from sacip_tun.protocol import limits, messages
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.context import Context, Datagram
 from sacip_tun.protocol.cookie import CookieChecker
 from sacip_tun.protocol.errors import Drop, LocalError, RemoteError
@@ -311,6 +311,11 @@ class Tunnel:
         raise RemoteError(Drop.UNKNOWN_INDEX)
 
     # What else happens
+
+    def addresses_known(self, present: frozenset[Host], broadcasts: frozenset[Host]) -> None:
+        """Take what addresses this host has, also those that lead to no peer: none is a peer's."""
+        self._context.hygiene.present = present
+        self._context.hygiene.broadcasts = broadcasts
 
     def addresses_changed(self, facts: LocalFacts, *, now: float) -> None:
         """Take a new state of this host's addresses."""

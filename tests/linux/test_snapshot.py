@@ -209,3 +209,9 @@ def test_the_newest_global_ipv6_address_is_first_as_in_the_kernels_list():
         global_ipv6("2001:db8::1"), global_ipv6("2001:db8::2"), global_ipv6("2001:db8::1")
     )
     assert hosts(again) == hosts(state)
+
+
+def test_broadcasts_are_of_ipv4_networks_that_have_one():
+    point_to_point = encoded.address_message(length=31, ADDRESS="10.1.0.0", LOCAL="10.1.0.0")
+    state = after(address("10.0.0.1"), told(point_to_point, rtnetlink.RTM_NEWADDR))
+    assert state.broadcasts == {ip_address("10.0.0.255")}

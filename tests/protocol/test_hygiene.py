@@ -32,6 +32,10 @@ def table(*networks) -> AllowedIPs[str]:
         ("0.0.0.0", Fault.NOBODYS),  # noqa: S104 - judged, not bound
         ("::", Fault.NOBODYS),
         ("224.0.0.1", Fault.NOBODYS),
+        ("255.255.255.255", Fault.NOBODYS),
+        ("240.0.0.7", Fault.NOBODYS),
+        ("0.1.2.3", Fault.NOBODYS),
+        ("::ffff:203.0.113.7", Fault.NOBODYS),
         ("ff02::1", Fault.NOBODYS),
         ("192.168.1.101", Fault.OURS),
         ("10.9.0.77", Fault.INNER),
@@ -131,3 +135,24 @@ def test_such_candidates_are_not_kept() -> None:
     world.settle(a)
     world.run(0.1)
     assert b.peer.exchange.candidates == (good,)
+
+
+def test_a_broadcast_of_an_own_network_is_nobodys() -> None:
+    hygiene = Hygiene(lambda _packed: False)
+    hygiene.broadcasts = frozenset({ip_address("192.168.1.255")})
+    assert hygiene.fault(endpoint("192.168.1.255")) is Fault.NOBODYS
+    assert hygiene.fault(endpoint("192.168.2.255")) is None
+
+
+def test_a_candidate_that_is_nobodys_is_never_asked() -> None:
+    world, a, b = connected()
+    hello = Frame(Code.HELLO, candidates=(endpoint("255.255.255.255"), endpoint("240.0.0.1")))
+    b.peer.ask(hello, b.peer.path.local.active, b.peer.path.remote.active, now=world.now)
+    world.settle(b)
+    world.run(0.1)
+    world.tap = lambda *_: []
+    for _ in range(50):
+        a.send("10.9.0.2")
+        world.run(0.1)
+    asked = {str(destination.host) for _, _, destination, _ in world.sent}
+    assert not asked & {"255.255.255.255", "240.0.0.1"}
