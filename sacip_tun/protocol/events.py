@@ -41,7 +41,7 @@ class HandshakeCompleted(Event):
 
 @dataclass(frozen=True, slots=True)
 class SessionReady(Event):
-    """Inner packets can be sent: those that were staged go first."""
+    """Inner packets can be sent: those that waited go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class HandshakeUnanswered(Event):
 
 @dataclass(frozen=True, slots=True)
 class HandshakeGaveUp(Event):
-    """No answer for 90 s; `dropped` staged packets are gone."""
+    """No answer for 90 s; `dropped` packets that waited are gone."""
 
     dropped: int
 
