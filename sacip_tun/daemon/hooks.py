@@ -145,7 +145,7 @@ def _readable(record: Record) -> Iterator[int]:
 
 def _outcome(code: int) -> str | None:
     if code < 0:
-        return f"it was ended by {signal.Signals(-code).name}"
+        return f"it was ended by signal {-code}"
     return f"it ended with exit status {code}" if code else None
 
 

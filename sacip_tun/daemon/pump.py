@@ -202,6 +202,7 @@ class Pump:
         for superpacket in train.superpackets:
             self._hold(train.peer, superpacket, now)
         train.superpackets.clear()
+        train.rest()  # what is held whole must not leave in part as well
 
     def flush_held(self, peer: Peer) -> None:
         """Send of the inner packets that waited as many as may go now."""

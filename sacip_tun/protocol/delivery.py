@@ -23,7 +23,7 @@ FIRST_WINDOW = 10 * 1460
 MIN_PAUSE = 0.001
 # And as so long at most: a path that was slow before may not be so now.
 MAX_PAUSE = 0.1
-HELD_LOST = frozenset({Drop.HOLD_OVERFLOW, Drop.HELD_STALE})
+HELD_LOST = frozenset({Drop.HOLD_OVERFLOW, Drop.HELD_STALE, Drop.NOT_RESENT})
 
 
 class Carrier(Protocol):
@@ -180,8 +180,9 @@ class Delivery:
         self._again.clear()
 
     def _resend(self, runs: list[Run], now: float) -> int:
+        queued = {(run.index, run.first) for run in self._again}
+        runs = [run for run in runs if (run.index, run.first) not in queued]
         count = sum(run.count for run in runs)
-        self.resent += count
         self._again.extend(runs)
         if runs:
             self._open_window(now)
@@ -191,11 +192,12 @@ class Delivery:
     def _send_again(self, now: float) -> None:
         while self._again and self._allowance > 0:
             run = self._again.popleft()
-            if now - run.made > 2 * RING_AGE:
-                continue  # an outage came between: it is of no use any more
-            # What the budget of an unproven address does not carry is lost to this move.
-            if self._carrier.send_again(run, now=now):
+            # What is too old by now, or not carried by the budget of an unproven address, is lost.
+            if now - run.made <= STALE_AFTER and self._carrier.send_again(run, now=now):
                 self._allowance -= len(run.data)
+                self.resent += run.count
+            else:
+                self._drop(Counter({Drop.NOT_RESENT: run.count}))
 
     def _open_window(self, now: float) -> None:
         if not self._carrier.is_set(Timer.RELEASE):

@@ -37,6 +37,7 @@ class Drop(Enum):
     HELD_STALE = "held for a path, too long to be of use"
     HELD_AGAIN = "held for a path, replaced by its own repetition"
     UNUSABLE_KEY = "the peer's public key can belong to nobody"
+    NOT_RESENT = "lost on the old path, too old or too much to be sent again"
     GAVE_UP = "handshake gave up"
     RELAY_REFUSED = "relaying is not permitted here"
     SEND_FAILED = "the kernel refused the datagram"

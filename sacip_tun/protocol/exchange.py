@@ -126,7 +126,8 @@ class Exchange:
         handler = self._handlers.get(frame.code)
         if handler is not None:
             handler(frame, arrival)
-        if self.local_move.hunting and arrival.source not in self._link.destinations:
+        strange = arrival.source not in self._link.destinations and not self._link.strict
+        if self.local_move.hunting and strange:
             self.heard_of((arrival.source,))
             self.local_move.found(now=arrival.now)
         active = self._link.path.local.active
@@ -225,7 +226,7 @@ class Exchange:
         )
         if not accepted:
             return
-        self.local_move.contacted_at(arrival.local, now=now)
+        self.local_move.contacted_at(arrival.local, moved=True, now=now)
         self._answer(Code.CHANGE_ACK, frame, arrival)
         if frame.candidates:
             self.candidates = ()
@@ -260,7 +261,7 @@ class Exchange:
     def _path_response(self, frame: Frame, arrival: Arrival) -> None:
         now = arrival.now
         self.local_move.proven(frame, now=now)
-        self.remote_move.answered(frame)
+        self.remote_move.answered(frame, now=now)
         if self._link.liveness.answered(frame.token, frame.observed, now=now):
             self._link.carries(frame.received, before=arrival.asked, now=now)
         if self.nat_keepalive.answered(frame, now=now):

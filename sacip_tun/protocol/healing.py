@@ -40,7 +40,7 @@ class Healing:
         if self._resting and self._suspected():
             self._begin(now=now)
 
-    def ask(self, number: int, *, now: float) -> None:
+    def ask(self, *, now: float) -> None:
         """Ask every path that died whether it is well (Timer.HEAL)."""
         suspects, suspected = self._choice.suspects, self._suspected()
         for host in self._asked.values():
@@ -50,7 +50,7 @@ class Healing:
         if self._resting:
             return
         for source in suspected:
-            question = Frame(Code.PATH_CHALLENGE, number=number)
+            question = Frame(Code.PATH_CHALLENGE)  # without a number: it announces nothing
             for remote in self._link.destinations_for(source.endpoint)[:1]:
                 token = self._link.ask(question, source.endpoint, remote, now=now)
                 self._asked[token] = source.endpoint.host

@@ -43,8 +43,6 @@ PATIENCE = REKEY_ATTEMPT_TIME
 # none. It has broken off when nothing came for max(3 RTT, that time).
 STREAM = 16
 STREAM_PAUSE = 0.25
-# Pairs of addresses asked in one round, the one in use included.
-PAIRS_A_ROUND = 8
 MAX_TOKENS = 64
 
 
@@ -64,8 +62,8 @@ class Prober(Link, Protocol):
     def detached(self) -> bool:
         """Whether no local address leads to the peer."""
 
-    def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
-        """Return every pair of addresses of one family, best first."""
+    def pairs(self, turn: int) -> list[tuple[Endpoint | None, Endpoint]]:
+        """Return pairs of addresses of one family: the one in use, and the others in turn."""
 
     def rebound(self, *, now: float) -> None:
         """Tell the peer that a NAT moved us: our address is the same, its packets are lost."""
@@ -158,9 +156,9 @@ class Liveness:
             # The peer may have been started anew: then it answers nothing but a handshake.
             link.start_handshake(now=now)
         self._unanswered += 1
-        pairs = link.pairs()
+        pairs = link.pairs(max(0, self._unanswered - 2))
         used = (link.path.local.active, link.path.remote.active)
-        for pair in pairs[:PAIRS_A_ROUND]:
+        for pair in pairs:
             if pair == used or self._unanswered > 1:
                 self._challenge(*pair, in_use=pair == used, now=now)
         link.arm(Timer.LIVENESS, now + self._pause(now))

@@ -50,8 +50,6 @@ WIDE_HUNT = 2
 RETRY_STANDBY = 15.0
 # Open questions of one move that are remembered.
 MAX_TOKENS = 64
-# Pairs of addresses tried in one round of hunting.
-PAIRS_A_ROUND = 8
 # Challenges over the standby path before it counts as not carrying.
 PROBES = 5
 # Keepalives to a plain peer after a move, in seconds from the move.
@@ -194,8 +192,12 @@ class LocalMove:
         elif self.state is LocalState.CHANGING:
             self._tell(now=now)
 
-    def contacted_at(self, local: Endpoint, *, now: float) -> None:
-        """Answer from the address that the peer used, unless we are the one who left it."""
+    def contacted_at(self, local: Endpoint, *, moved: bool = False, now: float) -> None:
+        """Answer from the address that the peer used, unless we are the one who left it.
+
+        `moved` tells that the peer moved to another of our addresses: there it must be answered
+        where that has another family, whatever we are doing ourselves.
+        """
         pair = self._link.path.local
         if self.state is LocalState.DETACHED:
             self._attach(local, now=now)
@@ -203,11 +205,9 @@ class LocalMove:
         same = pair.active is not None and pair.active.host == local.host
         if same or local.host.is_multicast or local.host.is_unspecified:
             return
-        other_family = pair.active is not None and pair.active.host.version != local.host.version
         known = any(slot is not None and slot.host == local.host for slot in pair.slots)
-        if self.state is not LocalState.SETTLED and not other_family:
-            return
-        if self.number == 0 or not known or other_family:
+        settled = self.state is LocalState.SETTLED and (self.number == 0 or not known)
+        if settled or (moved and not self._link.path.matched):
             source = self.choice.of(local)
             self._way = self._way_by(source)
             self._link.path.local = pair.moved_to(source.endpoint if source else local)
@@ -267,7 +267,7 @@ class LocalMove:
     def handle_timer(self, timer: Timer, *, now: float) -> None:
         """React to NOTICE, PROBE, HEAL and LAST_WORD."""
         if timer is Timer.HEAL:
-            self._healing.ask(self.number, now=now)
+            self._healing.ask(now=now)
         elif timer is Timer.PROBE:
             self._probe(now=now)
         elif timer is Timer.LAST_WORD:
@@ -466,7 +466,7 @@ class LocalMove:
 
     def _change(self, pairs: Iterable[tuple[Endpoint | None, Endpoint]], *, now: float) -> None:
         self._tries += 1
-        for local, remote in list(pairs)[:PAIRS_A_ROUND]:
+        for local, remote in pairs:
             self._ask(Code.CHANGE, local, remote, new=local, now=now)
 
     def _hunt(self, *, now: float) -> None:
@@ -474,7 +474,7 @@ class LocalMove:
         if not self._link.speaks_sacip:
             self._leave_plain_peer(sealable=self._link.can_seal(now=now), now=now)
             return
-        self._change(self._link.pairs(), now=now)
+        self._change(self._link.pairs(self._tries), now=now)
         if self._tries >= WIDE_HUNT:
             self._ask_around(now=now)
         self._link.start_handshake(now=now)
@@ -503,7 +503,8 @@ class LocalMove:
             path.local = path.local.moved_to(local)  # hunting found another pair that works
         # CHANGE went to every place where the peer may be: the one that answered is right.
         known = source in self._link.destinations_for(local)
-        if known or self.state is LocalState.HUNTING or other_family:
+        lost = self.state is LocalState.HUNTING or other_family
+        if known or (lost and not self._link.strict):
             self._link.peer_found(source)
         self._enter(LocalTrigger.CHANGE_ACK)
         self._finish(now=now)

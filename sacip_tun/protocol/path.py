@@ -81,6 +81,10 @@ class Path:
             self._budget += AMPLIFICATION_LIMIT * length
             self.exhausted = False
 
+    def affords(self, length: int) -> bool:
+        """Tell whether the budget suffices for `length` bytes, and spend nothing."""
+        return self._budget is None or length <= self._budget
+
     def may_carry(self, length: int) -> bool:
         """Spend `length` bytes of the budget; False where it does not suffice."""
         if self._budget is None:

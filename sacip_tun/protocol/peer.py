@@ -23,6 +23,7 @@ from sacip_tun.protocol.grant import Grant
 from sacip_tun.protocol.hold import UNTAGGED, Tag, Waiting
 from sacip_tun.protocol.initiator import Initiator
 from sacip_tun.protocol.liveness import Liveness
+from sacip_tun.protocol.messages import DATA_HEADER, PADDING, TAG
 from sacip_tun.protocol.path import INITIAL_RTT, Path
 from sacip_tun.protocol.pmtu import OVERHEAD, PathMtuSearch
 from sacip_tun.protocol.questions import Questions
@@ -36,10 +37,10 @@ from sacip_tun.protocol.whereabouts import Whereabouts
 # Who has nothing to say answers with a passive keepalive (WireGuard 6.5). That takes a round trip
 # more, which is never counted as more than 1 s.
 LONGEST_ANSWER = limits.KEEPALIVE_TIMEOUT + 1.0
+# Bytes that sealing adds to a packet at most: header, tag and padding (WireGuard 5.4.6).
+SEALING = DATA_HEADER + TAG + PADDING - 1
 # The span in seconds over which `recent_bytes` counts.
 RECENT = 2.0
-# How often a path that is busy with a move is looked at again, in seconds.
-LATER = 0.2
 
 
 class Duty(Protocol):
@@ -110,6 +111,11 @@ class Peer:
         return since is not None and now - since > LONGEST_ANSWER
 
     @property
+    def strict(self) -> bool:
+        """Whether the peer is only where it says that it is."""
+        return self.settings.strict_nat
+
+    @property
     def connecting(self) -> bool:
         """Whether a handshake is under way."""
         return self.initiator.under_way
@@ -172,7 +178,8 @@ class Peer:
         session, remote = self.keypairs.current, self.path.remote.active
         if session is None or remote is None or not session.may_send(count, now=now):
             return None
-        if self.held_for is not None or not self.path.may_carry(length):
+        sealed = length + count * SEALING
+        if self.held_for is not None or not self.path.may_carry(sealed):
             return None
         first = session.reserve(count)
         self.data_sent(length, now=now)
@@ -231,8 +238,9 @@ class Peer:
 
     def carries(self, received: tuple[Received, ...], *, before: float, now: float) -> None:
         """A path carries: send what was lost before `before`, then what waits."""
-        resent = self.delivery.resend(received, before=before, now=now)
-        self.delivery.carries(resent, now=now)
+        if self.can_send(now=now):
+            resent = self.delivery.resend(received, before=before, now=now)
+            self.delivery.carries(resent, now=now)
 
     def resend_unheard(self, *, now: float) -> None:
         """Send again what went out since the peer was last heard: it may be lost."""
@@ -254,7 +262,7 @@ class Peer:
         was_silent = self.liveness.silent
         self.liveness.heard()
         if was_silent:
-            self.delivery.carries(0, now=now)
+            self.carries((), before=now, now=now)
 
     def heard_at(self, local: Endpoint, *, now: float) -> None:
         """Data or a keepalive came to `local`: that is no life on another path.
@@ -311,9 +319,9 @@ class Peer:
         """Return the addresses at which the peer may be, of the family of `local`, best first."""
         return self.where.destinations_for(local)
 
-    def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
-        """Return every pair of addresses of one family, the one in use first."""
-        return self.where.pairs()
+    def pairs(self, turn: int) -> list[tuple[Endpoint | None, Endpoint]]:
+        """Return pairs of addresses of one family: the one in use, and the others in turn."""
+        return self.where.pairs_in_turn(turn)
 
     def groups_on(self, source: Source) -> tuple[Endpoint, ...]:
         """Return where everybody on the link of `source` hears us on the peer's port."""
@@ -351,11 +359,13 @@ class Peer:
         else:
             self._another_keepalive = True
 
-    def authenticated_received(self, length: int, *, now: float) -> None:
-        """Anything authenticated came in, `length` bytes of UDP payload."""
+    def authenticated_received(self, length: int, remote: Endpoint, *, now: float) -> None:
+        """Anything authenticated came in from `remote`, `length` bytes of UDP payload."""
         self.rx_bytes += length
         self._heard_at = now
-        if not self.path.limited:  # what comes during a trial counts three times there already
+        # What comes during a trial counts three times there already; what comes from elsewhere is
+        # no credit for a trial of it.
+        if not self.path.limited and remote == self.path.remote.active:
             self._recent.append((now, length))
         self._unanswered_since = None
         self.disarm(Timer.NEW_HANDSHAKE)
@@ -410,6 +420,11 @@ class Peer:
         if self._newest is None or self._newest_from == remote:
             return True
         return (session.created, counter) > self._newest
+
+    def newest_is(self, session: Session, counter: int, remote: Endpoint) -> None:
+        """A frame came from the address in use: what was sent before it and comes late is late."""
+        if self._newest is None or (session.created, counter) > self._newest:
+            self._newest, self._newest_from = (session.created, counter), remote
 
     def heard(
         self, session: Session, counter: int, local: Endpoint, remote: Endpoint, *, now: float
@@ -493,8 +508,7 @@ class Peer:
         if session.initiator and not (self.delivery.hold and self.can_send(now=now)):
             self.send_keepalive(now=now)  # confirms the session to the responder
         self.alive(now=now)
-        if self.can_send(now=now):
-            self.delivery.carries(0, now=now)
+        self.carries((), before=now, now=now)
         if self.settings.sacip:
             self.exchange.session_ready(initiator=session.initiator, marked=marked, now=now)
 
@@ -533,7 +547,7 @@ class Peer:
     def probe(self, size: int, *, now: float) -> int:
         """Challenge by an unfragmented datagram of `size` bytes; return its token, 0 if unsent."""
         path = self.path
-        if self.detached or not path.may_carry(size):
+        if self.detached or not path.affords(size) or not path.may_carry(size):
             return 0
         frame = Frame(Code.PATH_CHALLENGE, mtu=size)
         return self.ask(frame, path.local.active, path.remote.active, now=now)
@@ -628,14 +642,13 @@ class Peer:
         self.send_keepalive(now=now)
 
     def _keep_nat_open(self, *, now: float) -> None:
-        self.exchange.nat_keepalive.handle_timer(now=now)
-        self._outlive_silence(now=now)
+        if not self.detached:
+            self.exchange.nat_keepalive.handle_timer(now=now)
+            self._outlive_silence(now=now)
 
     def _ask_for_life(self, *, now: float) -> None:
-        if self.exchange.local_move.moving:
-            self.arm(Timer.LIVENESS, now + LATER)  # the move itself asks everywhere
-        elif not self.detached:
-            self.liveness.ask(now=now)
+        if not self.exchange.local_move.moving and not self.detached:
+            self.liveness.ask(now=now)  # a move asks everywhere itself
 
     def _passive_keepalive(self, *, now: float) -> None:
         self.send_keepalive(now=now)

@@ -63,7 +63,9 @@ class Relay:
             raise RemoteError(Drop.UNKNOWN_INDEX)
         notice = Frame.parse_short(_opened(session, frame.sealed, now=now))
         if notice.code == Code.CHANGE:
-            peer.exchange.heard_of((frame.observed, notice.new))
+            # Where the relay sees a peer may be a NAT's address, or somebody's in between.
+            seen = None if peer.strict else frame.observed
+            peer.exchange.heard_of((seen, notice.new))
             peer.liveness.search(now=now)
 
 

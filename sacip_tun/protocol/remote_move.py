@@ -36,6 +36,8 @@ MIN_CHECK_TIME = 0.06
 CHECK_ROUND_TRIPS = 3.0
 # Seconds from a challenge to its first repetition; the pause doubles (as the notices of the mover).
 FIRST_CHALLENGE_PAUSE = 0.030
+# Challenges to an address on trial: with CHANGE_ACK they are three times the CHANGE that named it.
+TRIAL_CHALLENGES = AMPLIFICATION_LIMIT - 1
 # Strangers are checked so often: whoever relays packets gets few challenges for many. A NAT that is
 # being set up anew may show more than one face within a moment.
 CHECKS, CHECKS_SPAN = 3, 3.0
@@ -184,16 +186,17 @@ class RemoteMove:
             self._end_trial()
             self._apply(self.applied, source, RemoteTrigger.MOVED)
 
-    def answered(self, frame: Frame) -> None:
+    def answered(self, frame: Frame, *, now: float) -> None:
         """Take PATH_RESPONSE."""
         trial = self._trial
         if trial is None:
             return
         if frame.token in trial.old_tokens:
-            self._conclude(RemoteTrigger.STILL_HERE, "the old address still answers: staying")
+            verdict = "the old address still answers: staying"
+            self._conclude(RemoteTrigger.STILL_HERE, verdict, now=now)
         elif frame.token in trial.new_tokens and self.state is RemoteState.PROBATION:
             self._standing = self.applied
-            self._conclude(RemoteTrigger.PROVEN, "the new address answered")
+            self._conclude(RemoteTrigger.PROVEN, "the new address answered", now=now)
         elif frame.token in trial.new_tokens:
             trial.received = frame.received
 
@@ -210,15 +213,17 @@ class RemoteMove:
         path = self._link.path
         if self.state is RemoteState.PROBATION:
             if trial.proven is not None:
-                path.remote = path.remote.moved_to(trial.proven)
-            self._conclude(RemoteTrigger.TIME_UP, "the new address never answered: back to the old")
+                path.remote = path.remote.moved_to(trial.proven).forgotten()
+            verdict = "the new address never answered: back to the old"
+            self._conclude(RemoteTrigger.TIME_UP, verdict, now=now)
         elif trial.received is not None:
             self._reason = Reason.NAT_REBOUND
-            self._conclude(RemoteTrigger.TIME_UP, "the old address is silent, the new one answers")
+            verdict = "the old address is silent, the new one answers"
+            self._conclude(RemoteTrigger.TIME_UP, verdict, now=now)
             self._apply(self.applied, trial.source, RemoteTrigger.MOVED)
             self._link.carries(trial.received, before=now, now=now)
         else:
-            self._conclude(RemoteTrigger.TIME_UP, "neither address answered: staying")
+            self._conclude(RemoteTrigger.TIME_UP, "neither address answered: staying", now=now)
 
     # Moving
 
@@ -273,8 +278,8 @@ class RemoteMove:
         self._link.arm(Timer.VERDICT, now + path.round_trips(CHECK_ROUND_TRIPS, MIN_CHECK_TIME))
 
     def _challenge(self, trial: Trial, *, now: float) -> None:
-        if self.state is RemoteState.PROBATION and len(trial.new_tokens) >= AMPLIFICATION_LIMIT:
-            return  # each is as long as the CHANGE that claimed this address
+        if self.state is RemoteState.PROBATION and len(trial.new_tokens) >= TRIAL_CHALLENGES:
+            return
         question = Frame(Code.PATH_CHALLENGE, number=self.applied)
         if self.state is RemoteState.CHECKING:
             here = self._link.path.local.active
@@ -286,13 +291,14 @@ class RemoteMove:
     def _refuse(self, number: int, claimed: Endpoint | None, source: Endpoint, why: str) -> None:
         self._link.emit(MoveRefused(self._link.key, number, claimed, source, why))
 
-    def _conclude(self, trigger: RemoteTrigger, verdict: str) -> None:
+    def _conclude(self, trigger: RemoteTrigger, verdict: str, *, now: float) -> None:
         trial = self._trial
         self._enter(trigger)
         self._end_trial()
         if trial is not None:
             checked = PathChecked(self._link.key, trial.proven, trial.source, verdict)
             self._link.emit(checked)
+        self._link.carries((), before=now, now=now)  # the budget of a trial bounds nothing any more
 
     def _end_trial(self) -> None:
         self._trial = None

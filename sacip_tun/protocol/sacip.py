@@ -178,11 +178,15 @@ class Link(Protocol):
 class Mover(Link, Protocol):
     """What our own moves need besides: everywhere the peer may be, and everyone who may know."""
 
+    @property
+    def strict(self) -> bool:
+        """Whether the peer is only where it says that it is."""
+
     def destinations_for(self, local: Endpoint | None) -> tuple[Endpoint, ...]:
         """Return the addresses at which the peer may be, of the family of `local`, best first."""
 
-    def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
-        """Return every pair of addresses of one family, the one in use first."""
+    def pairs(self, turn: int) -> list[tuple[Endpoint | None, Endpoint]]:
+        """Return pairs of addresses of one family: the one in use, and the others in turn."""
 
     def groups_on(self, source: Source) -> tuple[Endpoint, ...]:
         """Return where everybody on the link of `source` hears us on the peer's port."""

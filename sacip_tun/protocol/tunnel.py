@@ -177,7 +177,7 @@ class Tunnel:
         # What came to an address is answered from it, by its own interface.
         local = peer.exchange.local_move.choice.steered(local)
         confirmed = peer.confirm(session)
-        peer.authenticated_received(length, now=now)
+        peer.authenticated_received(length, remote, now=now)
         if remote == peer.path.remote.active:
             peer.path.received(length)
         inner = [packet for _, packet in accepted if packet and packet[0] != FRAME_TYPE]
@@ -217,6 +217,8 @@ class Tunnel:
                 peer.emit(FrameReceived(peer.key, code, frame.number, local, remote))
             newest = peer.is_newest(session, counter, remote)
             peer.exchange.receive(frame, Arrival(local, remote, newest, session.created, now))
+            if remote == peer.path.remote.active:
+                peer.newest_is(session, counter, remote)
             if remote == peer.path.remote.active and local.host == peer.path.own_host(local):
                 peer.alive(now=now)
         except RemoteError as error:
@@ -291,7 +293,7 @@ class Tunnel:
         )
         session = Session(keys, now=now)
         peer.adopt(session, now=now)
-        peer.authenticated_received(len(datagram), now=now)
+        peer.authenticated_received(len(datagram), remote, now=now)
         peer.contacted(local, remote, now=now)
         peer.session_ready(session, marked=peer.speaks_sacip, now=now)
 

@@ -13,6 +13,11 @@ from sacip_tun.protocol.path import Path
 ALL_HOSTS = {4: ip_address("224.0.0.1"), 6: ip_address("ff02::1")}
 
 
+Pair = tuple[Endpoint | None, Endpoint]
+# Pairs of addresses tried in one round (protocol.md 5 and 12).
+PAIRS_A_ROUND = 8
+
+
 class Conversation(Protocol):
     """Where the addresses come from that the peer told, and our own."""
 
@@ -43,17 +48,25 @@ class Whereabouts:
             if local is None or remote.host.version == local.host.version
         )
 
-    def pairs(self) -> list[tuple[Endpoint | None, Endpoint]]:
+    def pairs(self) -> list[Pair]:
         """Return every pair of addresses of one family, the one in use first."""
         active = self._path.local.active
         sources = (source.endpoint for source in self._conversation.local_move.choice.sources)
         ours = {local.host: local for local in (active, *sources) if local is not None}
-        found = [
+        if not ours:
+            return [(None, remote) for remote in self.destinations]
+        return [
             (local, remote)
-            for local, remote in product(ours.values(), self.destinations)
+            for remote, local in product(self.destinations, ours.values())
             if local.host.version == remote.host.version
         ]
-        return [*found] if ours else [(None, remote) for remote in self.destinations]
+
+    def pairs_in_turn(self, turn: int) -> list[Pair]:
+        """Return at most PAIRS_A_ROUND pairs: the first one, and the others turn by turn."""
+        first, others = self.pairs()[:1], self.pairs()[1:]
+        at_once = PAIRS_A_ROUND - 1
+        start = turn * at_once % len(others) if len(others) > at_once else 0
+        return first + (others[start:] + others[:start])[:at_once]
 
     def groups_on(self, source: Source) -> tuple[Endpoint, ...]:
         """Return where everybody on the link of `source` hears us on the peer's port."""

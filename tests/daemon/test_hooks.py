@@ -98,7 +98,7 @@ async def test_only_its_kinds_and_one_at_a_time_in_order(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("script", "why"),
-    [("exit 3", "it ended with exit status 3"), ("kill -9 $$", "it was ended by SIGKILL")],
+    [("exit 3", "it ended with exit status 3"), ("kill -9 $$", "it was ended by signal 9")],
 )
 async def test_a_failure_is_noted_once_a_minute_and_counted(tmp_path, script, why) -> None:
     async with Bench(tmp_path, f"echo >> runs; {script}", "secret") as bench:

@@ -34,7 +34,7 @@ class Prober:
         self.handshakes = 0
         self.deadline: float | None = None
 
-    def pairs(self):
+    def pairs(self, _turn):
         return [(HERE, THERE), (OTHER, THERE)]
 
     def wanted(self, *, now: float) -> bool:  # noqa: ARG002  # the signature of a Prober

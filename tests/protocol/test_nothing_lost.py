@@ -119,8 +119,9 @@ def test_tcps_last_segment_is_there_when_the_address_is(outage: float) -> None:
     back = world.now
     a.facts(NEW)
     world.run(3 * RTT + 0.005)
-    assert segments(b) == [1000]
-    assert segments(a) == [2000]
+    # What TCP had sent again before the silence was noticed comes as well: each is a packet.
+    assert set(segments(b)) == {1000}
+    assert set(segments(a)) == {2000}
     for host in (a, b):
         assert [event.why for event in host.of(Held)][:1]
         recovered = host.of(Recovered)[-1]
