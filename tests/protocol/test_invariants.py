@@ -19,6 +19,7 @@ from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import HandshakeCompleted, Moved, PathChecked, Side
 from sacip_tun.protocol.facts import LocalFacts
 from sacip_tun.protocol.messages import DATA, message_type
+from sacip_tun.protocol.path import AMPLIFICATION_LIMIT, MAX_CREDIT
 from sacip_tun.protocol.settings import PeerSettings
 
 HOME = {"laptop": "192.168.1.22", "hub": "192.168.1.101"}
@@ -45,6 +46,7 @@ class Observer:
 
     def __init__(self, world: World) -> None:
         self.nonces: dict[bytes, bytes] = {}
+        self.to_attacker = self.from_attacker = 0  # bytes
         self._seen = {host.name: (0, host.peer.path.remote.active) for host in world.hosts}
         self._carry, self._settle = world.carry, world.settle
         world.carry, world.settle = self.carry, self.settle
@@ -53,6 +55,8 @@ class Observer:
         if message_type(data) == DATA:
             before = self.nonces.setdefault(data[4:16], data)
             assert before == data, "I3: one nonce, two messages"
+        if remote == ATTACKER:
+            self.to_attacker += len(data)
         self._carry(host, data, local, remote)
 
     def settle(self, host: Host) -> None:
@@ -71,7 +75,10 @@ class Observer:
 def explains(event, now) -> bool:
     if isinstance(event, Moved):
         return event.side is Side.REMOTE and event.new == now
-    return isinstance(event, PathChecked | HandshakeCompleted)
+    if isinstance(event, HandshakeCompleted):
+        return event.remote == now
+    # Asked in vain: back to the address before, which an event told of.
+    return isinstance(event, PathChecked) and now in {event.old, event.new}
 
 
 class Chaos(RuleBasedStateMachine):
@@ -202,6 +209,7 @@ class Chaos(RuleBasedStateMachine):
         _, source, destination, data = past[which % len(past)]
         for host in self.world.hosts:
             if str(destination.host) in host.addresses:
+                self.observer.from_attacker += len(data) if attacker else 0
                 host.take(data, destination, ATTACKER if attacker else source)
 
     @rule(which=st.integers(0, 10**6), at=st.integers(0, 500), flip=st.integers(1, 255))
@@ -213,6 +221,7 @@ class Chaos(RuleBasedStateMachine):
         for host in self.world.hosts:
             if str(destination.host) in host.addresses and authentic(at % len(data), data):
                 before = host.peer.path.remote, host.peer.path.local
+                self.observer.from_attacker += len(broken)
                 host.take(bytes(broken), destination, ATTACKER)
                 assert (host.peer.path.remote, host.peer.path.local) == before, "I4: forged"
 
@@ -253,6 +262,7 @@ class Chaos(RuleBasedStateMachine):
         self.facts("laptop", HOME["laptop"])
         self.both_hear_each_other()
         self.the_world_comes_to_rest()
+        self.the_attacker_got_little()
 
     def both_hear_each_other(self) -> None:
         since = self.number
@@ -274,6 +284,13 @@ class Chaos(RuleBasedStateMachine):
         for host in self.world.hosts:
             assert not host.peer.held
             assert host.tunnel.next_timer() is None, host.tunnel._context.timers._deadlines
+
+    def the_attacker_got_little(self) -> None:
+        observer = self.observer
+        for host in self.world.hosts:
+            assert host.peer.path.remote.active != ATTACKER, "I4: the attacker stays the endpoint"
+        allowed = AMPLIFICATION_LIMIT * observer.from_attacker + MAX_CREDIT
+        assert observer.to_attacker <= allowed, "I4: more than three times what came from there"
 
 
 INNER_OF_OTHER = {"laptop": INNER["hub"], "hub": INNER["laptop"]}
