@@ -180,6 +180,11 @@ class Chaos(RuleBasedStateMachine):
             self.host[name].tunnel.resumed(now=self.world.now)
             self.world.settle(self.host[name])
 
+    @rule(error=st.sampled_from([0.0, -3600.0]))
+    def set_the_clock(self, error: float) -> None:
+        """Back, or right again; who starts anew meanwhile is refused until it is right."""
+        self.world.clock_error = error
+
     # What the network does
 
     @rule(pause=pauses)
@@ -258,6 +263,7 @@ class Chaos(RuleBasedStateMachine):
         self.spoil(0.0, 0.0)
         self.shake(0.0)
         self.dead.clear()
+        self.set_the_clock(0.0)
         self.facts("hub", HOME["hub"])
         self.facts("laptop", HOME["laptop"])
         self.both_hear_each_other()
