@@ -66,6 +66,8 @@ class Observer:
         self._seen[host.name] = (len(host.events), now)
         if before not in {None, now}:
             assert any(explains(event, now) for event in events), "I4: moved without an event"
+        if before is not None and now == ATTACKER != before:
+            assert host.peer.path.limited or heard_anew(events), "I4: a copy is believed"
 
     def forget(self, host: Host) -> None:
         """The host starts anew: its endpoint is what is configured."""
@@ -81,6 +83,11 @@ def explains(event, now) -> bool:
     return isinstance(event, PathChecked) and now in {event.old, event.new}
 
 
+def heard_anew(events) -> bool:
+    """The first packet of a new session: where it comes from is where the peer is (WireGuard)."""
+    return any(isinstance(event, HandshakeCompleted) for event in events)
+
+
 class Chaos(RuleBasedStateMachine):
     """Two hosts, one of which has a configured endpoint, and a network that may do anything."""
 
@@ -93,15 +100,19 @@ class Chaos(RuleBasedStateMachine):
         self.taken = {"laptop": 1, "hub": 1}  # `connected` sent one each way
         self.forgotten = {"laptop": 0, "hub": 0}
         self.loss = self.duplication = 0.0
+        self.relayed = False
         self.dead: set[frozenset[str]] = set()
         self.world.tap = self.tap
 
-    def tap(self, source, destination, _data):
+    def tap(self, source, destination, data):
         ends = {str(source.host), str(destination.host)}
         if any(dead <= ends for dead in self.dead) or self.world.random.random() < self.loss:
             return []
         copies = 2 if self.world.random.random() < self.duplication else 1
-        return [(source, destination)] * copies
+        if not self.relayed or destination == ATTACKER:
+            return [(source, destination)] * copies
+        self.observer.from_attacker += len(data)
+        return [(ATTACKER, destination), *[(source, destination)] * copies]
 
     def other(self, name: str) -> Host:
         return self.b if name == "laptop" else self.a
@@ -199,6 +210,11 @@ class Chaos(RuleBasedStateMachine):
     def shake(self, jitter: float) -> None:
         self.world.jitter = jitter
 
+    @rule(on=st.booleans())
+    def relay(self, on: bool) -> None:
+        """Somebody copies all that passes, from his own address, and is always the first."""
+        self.relayed = on
+
     @rule(one=st.integers(0, 3), other=st.integers(0, 2))
     def die_silently(self, one: int, other: int) -> None:
         self.dead.add(frozenset({ADDRESSES["laptop"][one], ADDRESSES["hub"][other]}))
@@ -261,6 +277,7 @@ class Chaos(RuleBasedStateMachine):
     def teardown(self) -> None:
         """The chaos ends: both are where they were at first."""
         self.spoil(0.0, 0.0)
+        self.relay(False)
         self.shake(0.0)
         self.dead.clear()
         self.set_the_clock(0.0)
