@@ -189,6 +189,7 @@ class World:
     """Carries datagrams between hosts with a latency in seconds; `tap` sees, changes or drops.
 
     `jitter` is at most so many seconds more for each, so that they overtake one another.
+    `clock_error` is by how many seconds the wall clocks of all hosts are wrong.
     """
 
     def __init__(self, latency: float = 0.010, seed: int = 1) -> None:
@@ -200,6 +201,7 @@ class World:
         self.tap: Callable[[Endpoint, Endpoint, bytes], Iterable[tuple[Endpoint, Endpoint]]]
         self.tap = lambda source, destination, _data: [(source, destination)]
         self.jitter = 0.0
+        self.clock_error = 0.0
         self._queue: list[tuple[float, int, Endpoint, Endpoint, bytes]] = []
         self._order = count()
 
@@ -208,6 +210,9 @@ class World:
         host = Host(name, tunnel, inner_address, list(addresses), self)
         self.hosts.append(host)
         return host
+
+    def unix_ns(self) -> int:
+        return EPOCH_NS + int((self.now + self.clock_error) * 1e9)
 
     def carry(self, host: Host, data: bytes, local: Endpoint | None, remote: Endpoint) -> None:
         source = local or host.address_for(remote)
@@ -266,7 +271,7 @@ def tunnel_of(world: World, identity: StaticIdentity) -> Tunnel:
     return Tunnel(
         identity,
         entropy=world.random.randbytes,
-        unix_ns=lambda: EPOCH_NS + int(world.now * 1e9),
+        unix_ns=world.unix_ns,
     )
 
 

@@ -6,12 +6,14 @@ eth0 192.168.1.22 → .2       eth0 192.168.1.101 → .7     eth0 192.168.1.4
 """
 
 import time
+from subprocess import PIPE, Popen
 
 import pytest
 from ethernet import Ethernet, at, ethernet, tunnel, wait_until
 from live import Live
 from written import Hosts, WrittenTunnel
 
+from sacip_tun.lab.namespaces import Host
 from sacip_tun.lab.tunnel import LabTunnel, Remote
 
 pytestmark = pytest.mark.network
@@ -21,12 +23,34 @@ PEER_OLD, PEER_NEW = "192.168.1.101/24", "192.168.1.7/24"
 # Three copies and 130 ms until hunting, 200 ms to its second round, in which everybody on the link
 # is asked (local_move.py); and what a busy machine adds.
 PROMPT_MS = 1500.0
+# What a program takes to start on a busy machine, in seconds.
+READY = 0.3
+
+Replacement = tuple[Host, str, str]
 
 
-def move(net: Ethernet, *, peer: bool) -> None:
-    host, old, new = (net.peer, PEER_OLD, PEER_NEW) if peer else (net.mover, OLD, NEW)
-    host.ip(f"addr del {old} dev eth0")
-    host.ip(f"addr add {new} dev eth0")
+def both(net: Ethernet) -> tuple[Replacement, Replacement]:
+    return (net.mover, OLD, NEW), (net.peer, PEER_OLD, PEER_NEW)
+
+
+def replace(*replacements: Replacement, apart: float = 0.0) -> None:
+    """Replace the address of each host, one begun `apart` seconds after the other.
+
+    What does it runs already and waits for its lines: one is not over before the next begins.
+    """
+    waiting = [host.start(["ip", "-batch", "-"], stdin=PIPE) for host, _, _ in replacements]
+    time.sleep(READY)
+    for count, (process, (_, old, new)) in enumerate(zip(waiting, replacements, strict=True)):
+        if count:
+            time.sleep(apart)
+        write(process, f"addr del {old} dev eth0\naddr add {new} dev eth0\n")
+    assert [process.wait(5) for process in waiting] == [0] * len(waiting)
+
+
+def write(process: Popen[str], lines: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(lines)
+    process.stdin.close()
 
 
 def wait_until_both_know(mover: LabTunnel, peer: LabTunnel, ours: str, theirs: str) -> None:
@@ -49,7 +73,7 @@ def test_the_fixed_side_moves(network) -> None:
     net = ethernet(network, OLD)
     mover, peer = tunnel(net)
     live = Live(mover, peer, ("upload", "download"), 4.0, streaming=4.0)
-    move(net, peer=True)
+    replace(both(net)[1])
     live.finish()
     wait_until_both_know(mover, peer, "192.168.1.22", "192.168.1.7")
     print(live.silence_ms, live.heard)
@@ -62,9 +86,7 @@ def test_both_move_on_one_link(network, apart) -> None:
     net = ethernet(network, OLD)
     mover, peer = tunnel(net)
     live = Live(mover, peer, ("download",), 5.0, streaming=5.0)
-    move(net, peer=False)
-    time.sleep(apart)
-    move(net, peer=True)
+    replace(*both(net), apart=apart)
     usable = time.time()
     live.finish()
     wait_until_both_know(mover, peer, "192.168.1.2", "192.168.1.7")

@@ -7,12 +7,14 @@ eth0 192.168.1.22 → 192.168.1.2        eth0 192.168.1.101
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from ethernet import at, ethernet, wait_until
 
 import sacip_tun
+from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.lab.namespaces import Host, Network, interface_name
 from sacip_tun.lab.tunnel import PROGRAM, Keys
 
@@ -149,6 +151,47 @@ def test_a_move_is_told_to_programs_and_hooks_on_both_ends(network) -> None:
     assert handover.wait(10) == 0
     assert "peer moved" in peer.host.log(handover)
     assert (mover.state(), peer.state()) == ("connected", "connected")
+
+
+def test_an_outage_is_told_to_programs_and_hooks_on_both_ends(network) -> None:
+    mover, peer = two_ends(network)
+    options = ("--direction", "both", "--seconds", "4", "--rate", "10")
+    connection = Connection(mover.host, peer.host, peer.inner, *options)
+    connection.wait_until_established()
+    time.sleep(0.5)
+    mover.host.ip(f"addr del {OLD} dev eth0")
+    time.sleep(2.0)
+    mover.host.ip(f"addr add {NEW} dev eth0")
+    assert survived(*connection.finish())
+    # The mover knows at once why, the fixed side only that nothing comes: that costs it a while.
+    for end, why, milliseconds in (
+        (mover, "no address of this host leads to the peer", 1500.0),
+        (peer, "the path does not answer", 500.0),
+    ):
+        wait_until(lambda end=end: end.events("recovered"), f"not told: {end.heard}")
+        held, recovered = end.events("held")[0], end.events("recovered")[0]
+        assert held["reason"] == why
+        assert held["time_unix"] < recovered["time_unix"]
+        waited = (recovered["time_unix"] - held["time_unix"]) * 1000
+        assert milliseconds < recovered["milliseconds"] < waited + 500.0
+        assert recovered["released"] > 0
+        assert recovered["lost"] == 0
+        wait_until(lambda end=end: "recovered" in kinds(end.told()), "the hook was not run")
+        told = kinds(end.told())
+        assert told.index("held") < told.index("recovered")
+        record = end.told()[told.index("recovered")][1]
+        for key in ("milliseconds", "released", "resent", "lost"):
+            assert record[key] == recovered[key]
+    degraded = peer.events("degraded")[0]
+    assert degraded["milliseconds"] > 0
+    assert degraded["time_unix"] < peer.events("recovered")[0]["time_unix"]
+    # What the fixed side sent before it noticed went into the void.
+    assert sum(event["resent"] for event in peer.events("recovered")) > 0
+    assert mover.events("degraded") == []
+
+
+def kinds(told: list[tuple[str, dict]]) -> list[str]:
+    return [kind for kind, _ in told]
 
 
 def test_the_status_and_the_check_tell_the_truth_when_the_mover_has_no_address(network) -> None:

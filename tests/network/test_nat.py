@@ -8,6 +8,7 @@ from capture import UDP, Capture
 from ethernet import at, wait_until
 
 from sacip_tun.lab.connection import Connection, survived
+from sacip_tun.protocol.remote_move import CHECKS_SPAN
 
 pytestmark = pytest.mark.network
 
@@ -65,6 +66,23 @@ def test_rebinding_under_traffic_without_any_local_event(network, direction) -> 
     net.nat1.rebind(63000)
     assert_prompt(connection)
     wait_until(is_seen_at(hub, mover, WAN["nat1"], 63000), "the hub did not follow")
+
+
+@pytest.mark.parametrize(("pause", "times"), [(1.0, 4), (0.3, 8), (0.1, 12)])
+def test_rebinding_again_and_again(network, pause, times) -> None:
+    """Faster than strangers are checked, too (CHECKS_SPAN): then the last one counts."""
+    net = internet(network)
+    mover, hub = tunnels(net)
+    connection = flow(net, hub, "download", seconds=pause * times + 4.0)
+    for count in range(times):
+        net.nat1.rebind(63000 + 100 * count)
+        time.sleep(pause)
+    assert_prompt(connection, CHECKS_SPAN * 1000 + PROMPT)
+    last = 63000 + 100 * (times - 1)
+    wait_until(is_seen_at(hub, mover, WAN["nat1"], last), "the hub did not follow")
+    moves = [event for event in hub.events("moved") if event["side"] == "remote"]
+    # A NAT that is being set up anew may show two faces.
+    assert 0 < len(moves) <= 2 * times, moves
 
 
 def test_rebinding_while_idle_is_noticed_by_the_next_packet_of_either_side(network) -> None:

@@ -19,6 +19,7 @@ from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import HandshakeCompleted, Moved, PathChecked, Side
 from sacip_tun.protocol.facts import LocalFacts
 from sacip_tun.protocol.messages import DATA, message_type
+from sacip_tun.protocol.path import AMPLIFICATION_LIMIT, MAX_CREDIT
 from sacip_tun.protocol.settings import PeerSettings
 
 HOME = {"laptop": "192.168.1.22", "hub": "192.168.1.101"}
@@ -45,6 +46,7 @@ class Observer:
 
     def __init__(self, world: World) -> None:
         self.nonces: dict[bytes, bytes] = {}
+        self.to_attacker = self.from_attacker = 0  # bytes
         self._seen = {host.name: (0, host.peer.path.remote.active) for host in world.hosts}
         self._carry, self._settle = world.carry, world.settle
         world.carry, world.settle = self.carry, self.settle
@@ -53,6 +55,8 @@ class Observer:
         if message_type(data) == DATA:
             before = self.nonces.setdefault(data[4:16], data)
             assert before == data, "I3: one nonce, two messages"
+        if remote == ATTACKER:
+            self.to_attacker += len(data)
         self._carry(host, data, local, remote)
 
     def settle(self, host: Host) -> None:
@@ -62,6 +66,8 @@ class Observer:
         self._seen[host.name] = (len(host.events), now)
         if before not in {None, now}:
             assert any(explains(event, now) for event in events), "I4: moved without an event"
+        if before is not None and now == ATTACKER != before:
+            assert host.peer.path.limited or heard_anew(events), "I4: a copy is believed"
 
     def forget(self, host: Host) -> None:
         """The host starts anew: its endpoint is what is configured."""
@@ -71,7 +77,15 @@ class Observer:
 def explains(event, now) -> bool:
     if isinstance(event, Moved):
         return event.side is Side.REMOTE and event.new == now
-    return isinstance(event, PathChecked | HandshakeCompleted)
+    if isinstance(event, HandshakeCompleted):
+        return event.remote == now
+    # Asked in vain: back to the address before, which an event told of.
+    return isinstance(event, PathChecked) and now in {event.old, event.new}
+
+
+def heard_anew(events) -> bool:
+    """The first packet of a new session: where it comes from is where the peer is (WireGuard)."""
+    return any(isinstance(event, HandshakeCompleted) for event in events)
 
 
 class Chaos(RuleBasedStateMachine):
@@ -86,15 +100,19 @@ class Chaos(RuleBasedStateMachine):
         self.taken = {"laptop": 1, "hub": 1}  # `connected` sent one each way
         self.forgotten = {"laptop": 0, "hub": 0}
         self.loss = self.duplication = 0.0
+        self.relayed = False
         self.dead: set[frozenset[str]] = set()
         self.world.tap = self.tap
 
-    def tap(self, source, destination, _data):
+    def tap(self, source, destination, data):
         ends = {str(source.host), str(destination.host)}
         if any(dead <= ends for dead in self.dead) or self.world.random.random() < self.loss:
             return []
         copies = 2 if self.world.random.random() < self.duplication else 1
-        return [(source, destination)] * copies
+        if not self.relayed or destination == ATTACKER:
+            return [(source, destination)] * copies
+        self.observer.from_attacker += len(data)
+        return [(ATTACKER, destination), *[(source, destination)] * copies]
 
     def other(self, name: str) -> Host:
         return self.b if name == "laptop" else self.a
@@ -173,6 +191,11 @@ class Chaos(RuleBasedStateMachine):
             self.host[name].tunnel.resumed(now=self.world.now)
             self.world.settle(self.host[name])
 
+    @rule(error=st.sampled_from([0.0, -3600.0]))
+    def set_the_clock(self, error: float) -> None:
+        """Back, or right again; who starts anew meanwhile is refused until it is right."""
+        self.world.clock_error = error
+
     # What the network does
 
     @rule(pause=pauses)
@@ -186,6 +209,11 @@ class Chaos(RuleBasedStateMachine):
     @rule(jitter=st.sampled_from([0.0, 0.005, 0.2]))
     def shake(self, jitter: float) -> None:
         self.world.jitter = jitter
+
+    @rule(on=st.booleans())
+    def relay(self, on: bool) -> None:
+        """Somebody copies all that passes, from his own address, and is always the first."""
+        self.relayed = on
 
     @rule(one=st.integers(0, 3), other=st.integers(0, 2))
     def die_silently(self, one: int, other: int) -> None:
@@ -202,6 +230,7 @@ class Chaos(RuleBasedStateMachine):
         _, source, destination, data = past[which % len(past)]
         for host in self.world.hosts:
             if str(destination.host) in host.addresses:
+                self.observer.from_attacker += len(data) if attacker else 0
                 host.take(data, destination, ATTACKER if attacker else source)
 
     @rule(which=st.integers(0, 10**6), at=st.integers(0, 500), flip=st.integers(1, 255))
@@ -213,6 +242,7 @@ class Chaos(RuleBasedStateMachine):
         for host in self.world.hosts:
             if str(destination.host) in host.addresses and authentic(at % len(data), data):
                 before = host.peer.path.remote, host.peer.path.local
+                self.observer.from_attacker += len(broken)
                 host.take(bytes(broken), destination, ATTACKER)
                 assert (host.peer.path.remote, host.peer.path.local) == before, "I4: forged"
 
@@ -247,12 +277,15 @@ class Chaos(RuleBasedStateMachine):
     def teardown(self) -> None:
         """The chaos ends: both are where they were at first."""
         self.spoil(0.0, 0.0)
+        self.relay(False)
         self.shake(0.0)
         self.dead.clear()
+        self.set_the_clock(0.0)
         self.facts("hub", HOME["hub"])
         self.facts("laptop", HOME["laptop"])
         self.both_hear_each_other()
         self.the_world_comes_to_rest()
+        self.the_attacker_got_little()
 
     def both_hear_each_other(self) -> None:
         since = self.number
@@ -274,6 +307,13 @@ class Chaos(RuleBasedStateMachine):
         for host in self.world.hosts:
             assert not host.peer.held
             assert host.tunnel.next_timer() is None, host.tunnel._context.timers._deadlines
+
+    def the_attacker_got_little(self) -> None:
+        observer = self.observer
+        for host in self.world.hosts:
+            assert host.peer.path.remote.active != ATTACKER, "I4: the attacker stays the endpoint"
+        allowed = AMPLIFICATION_LIMIT * observer.from_attacker + MAX_CREDIT
+        assert observer.to_attacker <= allowed, "I4: more than three times what came from there"
 
 
 INNER_OF_OTHER = {"laptop": INNER["hub"], "hub": INNER["laptop"]}
