@@ -23,6 +23,7 @@ from pathlib import Path
 import report
 import results as files
 from contenders import CONTENDERS, OURS, Contender
+from limits import not_held
 from machine import Machine
 from moves import BY_NAME, MOVES, Move
 from traffic import LISTENING, PAIRS, Traffic
@@ -110,7 +111,9 @@ def complaints(results: Sequence[Result]) -> list[str]:
         found += [
             f"{result.move}, {observed.name}: {_words(observed)}"
             for observed in result.flows
-            if observed.outcome is not Outcome.HELD or observed.beyond > STALLED
+            if observed.outcome is not Outcome.HELD
+            or observed.beyond > STALLED
+            or observed.duplicated
         ]
     return found
 
@@ -196,7 +199,7 @@ def main() -> int:
         report.write(options.report, found, _machine(), options.plot)
     else:
         print(report.tables(found))
-    wrong = complaints(found) if options.short else []
+    wrong = complaints(found) if options.short else not_held(found, MOVES)
     print("\n".join(wrong), file=sys.stderr)
     return 1 if wrong else 0
 

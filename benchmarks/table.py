@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from contenders import CONTENDERS, OURS
+from limits import limit_of
 from moves import Move
 from summary import Figures, Summary
 from verdict import Outcome
@@ -16,11 +17,11 @@ Summaries = dict[tuple[str, str], Summary]
 def stalls(moves: Sequence[Move], names: Sequence[str], summaries: Summaries) -> str:
     """Render the main table: the longest stall of any connection beyond the outage."""
     rows = (
-        [move.title, _outage(move, summaries)]
+        [move.title, _outage(move, summaries), duration(limit_of(move).stall)]
         + [_stall(summaries.get((move.name, name))) for name in names]
         for move in moves
     )
-    return _table(["move", "outage", *names], rows)
+    return _table(["move", "outage", "to hold", *names], rows)
 
 
 def streams(moves: Sequence[Move], names: Sequence[str], summaries: Summaries) -> str:

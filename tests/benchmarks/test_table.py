@@ -1,3 +1,4 @@
+from limits import not_held
 from moves import BY_NAME
 from plot import curve
 from results import merged, read, write
@@ -29,7 +30,7 @@ def test_the_worst_flow_of_each_run_counts_then_the_median_and_the_worst_run() -
         result(held("up", 0.050), held("down", 0.020), run=1),
         result(held("up", 0.012), held("down", 0.011), run=2),
     ]
-    assert rows(results, stalls) == [f"| {MOVE.title} | 4 ms | 30, 50 ms |"]
+    assert rows(results, stalls) == [f"| {MOVE.title} | 4 ms | 60 ms | 30, 50 ms |"]
 
 
 def test_what_broke_is_named_and_where_all_broke_only_how() -> None:
@@ -85,3 +86,14 @@ def test_a_curve_adds_up_what_came_in() -> None:
     # 2500 bytes in 10 ms are 2 Mbit/s; from 50 ms after the move on, for 40 ms.
     points = curve([2500] * 4, 0.05, (0.0, 0.1), 0.02)
     assert [round(rate, 3) for _, rate in points] == [0.0, 0.0, 1.0, 2.0, 1.0]
+
+
+def test_a_row_holds_by_its_median_and_by_every_packet_of_the_stream() -> None:
+    slow = [result(held("down", seconds)) for seconds in (0.05, 0.05, 9.0)]
+    assert not_held(slow, [MOVE]) == []
+    assert len(not_held([result(held("down", 0.2))], [MOVE])) == 1
+    assert len(not_held([result(Observed("down", Outcome.NEVER, 40.0, 40.0))], [MOVE])) >= 1
+    stream = Observed("stream", Outcome.HELD, 0.01, 0.01, lost=1, lost_beyond=1, duplicated=0)
+    assert len(not_held([result(stream)], [MOVE])) == 1
+    twice = Observed("stream", Outcome.HELD, 0.01, 0.01, lost=0, lost_beyond=0, duplicated=1)
+    assert len(not_held([result(twice)], [MOVE])) == 1
