@@ -9,7 +9,7 @@ from sacip_tun.protocol.choice import Choice
 from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.sacip import Mover
-from sacip_tun.protocol.timers import Timer
+from sacip_tun.protocol.timers import Timer, doubled
 
 # A path that died is asked whether it is well after so many seconds; then in doubling pauses up to
 # the second number, for as long as it has been dead no longer than the first.
@@ -57,7 +57,7 @@ class Healing:
         well = any(suspects.is_well(source.endpoint.host) for source in suspected)
         self._tries = 0 if well else self._tries + 1
         slowest = next(pause for age, pause in SLOWEST_HEAL if now - self._died < age)
-        pause = min(FIRST_HEAL * 2.0 ** min(self._tries, 16), slowest)
+        pause = doubled(FIRST_HEAL, self._tries, slowest)
         self._link.arm(Timer.HEAL, now + pause)
 
     def answered(self, token: int, *, now: float) -> bool:

@@ -20,7 +20,7 @@ from sacip_tun.protocol.events import Degraded
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.limits import REKEY_ATTEMPT_TIME
 from sacip_tun.protocol.sacip import Link
-from sacip_tun.protocol.timers import Timer
+from sacip_tun.protocol.timers import Timer, doubled
 
 # From the first unanswered packet to the first challenge: max(3 RTT, 200 ms).
 FIRST_DOUBT = 0.2
@@ -211,4 +211,4 @@ class Liveness:
             first = self._link.path.round_trips(PAUSE_ROUND_TRIPS, FIRST_PAUSE)
             return min(first * 2.0 ** (self._unanswered - 1), 1.0)
         slowest = next(pause for age, pause in SLOWEST if now - self._since < age)
-        return min(SILENT_PAUSE * 2.0 ** min(self._unanswered - MAX_UNANSWERED, 16), slowest)
+        return doubled(SILENT_PAUSE, self._unanswered - MAX_UNANSWERED, slowest)

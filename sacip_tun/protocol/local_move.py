@@ -30,7 +30,7 @@ from sacip_tun.protocol.sacip import (
     Mover,
     following,
 )
-from sacip_tun.protocol.timers import Timer
+from sacip_tun.protocol.timers import Timer, doubled
 
 # Delays in seconds after the first CHANGE (protocol.md 4: copies at 0, 30, 90 ms).
 EARLY_COPIES = (0.030, 0.060)
@@ -611,8 +611,3 @@ class LocalMove:
 def same_host(one: Endpoint | None, other: Endpoint | None) -> bool:
     """Tell whether two endpoints are one address, by whichever interface."""
     return one is not None and other is not None and one.host == other.host
-
-
-def doubled(first: float, times: int, at_most: float) -> float:
-    """Return a pause in seconds that was doubled so many times; any number of times is fine."""
-    return min(first * 2.0 ** min(times, 32), at_most)

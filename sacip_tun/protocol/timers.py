@@ -100,3 +100,8 @@ class TimerTable(Generic[Owner]):
                 del self._queued[key]
                 if deadline is not None:
                     self._push(key, deadline)
+
+
+def doubled(first: float, times: int, at_most: float) -> float:
+    """Return a pause in seconds that was doubled so many times; any number of times is fine."""
+    return min(first * 2.0 ** min(times, 32), at_most)
