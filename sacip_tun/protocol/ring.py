@@ -72,8 +72,8 @@ class SendRing:
             self._drop_oldest()
 
     def expire(self, *, now: float) -> None:
-        """Drop what is too old."""
-        while self._runs and now - self._runs[0].made > self.age:
+        """Drop what is too old, counted from when it last went out: that copy may be lost too."""
+        while self._runs and now - self._runs[0].sent > self.age:
             self._drop_oldest()
 
     def missing(self, received: Iterable[Received], *, before: float, now: float) -> list[Run]:
