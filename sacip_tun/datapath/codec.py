@@ -40,6 +40,10 @@ SEGMENT_OVERHEAD: Final = 32 + 15 + MAX_HEADERS
 SEAL_CAPACITY: Final = MAX_PACKET + MAX_SEGMENTS * SEGMENT_OVERHEAD
 
 
+# Single packets that are sealed as one batch. UDP_SEGMENT sends no more in one call before Linux 6.9.
+MAX_ALIKE: Final = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """A run of WireGuard data messages (type 4) at the start of `out`.
@@ -123,6 +127,21 @@ class Codec(Protocol):
 
         `out` needs `len(superpacket) + segments(superpacket) * SEGMENT_OVERHEAD` bytes, never more
         than SEAL_CAPACITY, and may be dirty; bytes behind `length` may be overwritten.
+        """
+
+    def seal_alike(
+        self,
+        packets: Sequence[memoryview],
+        cipher: ChaCha20Poly1305,
+        receiver: int,
+        first_counter: int,
+        mtu: int,
+        out: memoryview,
+    ) -> Sealed:
+        """Seal single packets, each behind its virtio_net_hdr, as `seal` would one by one.
+
+        They must be alike: one length, MAX_PACKET bytes in all, and the same virtio_net_hdr, IP
+        version and length field; load.py groups them. At most MAX_ALIKE. `out` as for `seal`.
         """
 
     def open(

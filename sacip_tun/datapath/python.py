@@ -42,6 +42,8 @@ class PythonCodec:
         self._segmenter = segment.Segmenter()
         self._coalescer = Coalescer()
         self._arena = memoryview(bytearray(MAX_PACKET))
+        # What was asked for last is sealed next: its headers need not be read twice.
+        self._parsed: tuple[memoryview | None, segment.Train | None] = (None, None)
 
     @property
     def malformed(self) -> int:
@@ -51,6 +53,7 @@ class PythonCodec:
     def segments(self, superpacket: memoryview) -> int:
         """Return how many counters `seal` will use, 0 for a malformed super-packet."""
         train = segment.parse(superpacket)
+        self._parsed = superpacket, train
         return train.segments if train else 0
 
     def seal(
@@ -63,21 +66,29 @@ class PythonCodec:
         out: memoryview,
     ) -> Sealed:
         """Segment a super-packet and seal every segment into `out`."""
-        train = segment.parse(superpacket)
+        before, train = self._parsed
+        if before is not superpacket:
+            train = segment.parse(superpacket)
         if train is None:
             return _NOTHING
         plaintexts = self._segmenter.segment(superpacket, train, mtu)
-        size = DATA_HEADER + len(plaintexts[0]) + TAG
-        _write_headers(out, size, train.segments, receiver, first_counter)
-        ends = size - DATA_HEADER
-        last = (train.segments - 1) * size
-        slots = [out[at : at + ends] for at in range(DATA_HEADER, last, size)]
-        slots.append(out[last + DATA_HEADER : last + MIN_DATA_SIZE + len(plaintexts[-1])])
-        nonces = map(_NONCE.pack, range(first_counter, first_counter + train.segments))
-        encrypt = cipher.encrypt_into
-        for nonce, plaintext, slot in zip(nonces, plaintexts, slots, strict=True):
-            encrypt(nonce, plaintext, None, slot)
-        return Sealed(size, train.segments, last + MIN_DATA_SIZE + len(plaintexts[-1]))
+        return _encrypt(plaintexts, cipher, receiver, first_counter, out)
+
+    def seal_alike(
+        self,
+        packets: Sequence[memoryview],
+        cipher: ChaCha20Poly1305,
+        receiver: int,
+        first_counter: int,
+        mtu: int,
+        out: memoryview,
+    ) -> Sealed:
+        """Seal single packets that are alike into `out`."""
+        train = segment.parse(packets[0])
+        if train is None or train.protocol:
+            return _NOTHING
+        plaintexts = self._segmenter.pad_alike(packets, train.size, mtu)
+        return _encrypt(plaintexts, cipher, receiver, first_counter, out)
 
     def open(
         self, buffer: memoryview, segment_size: int, keyring: Mapping[int, ChaCha20Poly1305]
@@ -128,6 +139,28 @@ class PythonCodec:
             counters = [item for at, item in enumerate(counters) if at not in failed]
             packets = [item for at, item in enumerate(packets) if at not in failed]
         return Opened(receiver, counters, packets, len(failed))
+
+
+def _encrypt(
+    plaintexts: list[memoryview],
+    cipher: ChaCha20Poly1305,
+    receiver: int,
+    first_counter: int,
+    out: memoryview,
+) -> Sealed:
+    """Seal plaintexts of one length, the last perhaps shorter, into `out`."""
+    count = len(plaintexts)
+    size = DATA_HEADER + len(plaintexts[0]) + TAG
+    _write_headers(out, size, count, receiver, first_counter)
+    last = (count - 1) * size
+    end = last + MIN_DATA_SIZE + len(plaintexts[-1])
+    slots = [out[at + DATA_HEADER : at + size] for at in range(0, last, size)]
+    slots.append(out[last + DATA_HEADER : end])
+    nonces = map(_NONCE.pack, range(first_counter, first_counter + count))
+    encrypt = cipher.encrypt_into
+    for nonce, plaintext, slot in zip(nonces, plaintexts, slots, strict=True):
+        encrypt(nonce, plaintext, None, slot)
+    return Sealed(size, count, end)
 
 
 def _write_headers(out: memoryview, size: int, count: int, receiver: int, first: int) -> None:

@@ -15,6 +15,7 @@ The train is laid out in an arena with one row a segment, so that each step abov
 operation over a column, whatever the number of segments.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -63,6 +64,7 @@ _TCP_FIELDS: Final = np.dtype(
         "offsets": [4, 13, TCP_CSUM_OFFSET],
     }
 )
+_CHECKSUM: Final = np.dtype({"names": ["checksum"], "formats": [">u2"], "offsets": [0]})
 _UDP_FIELDS: Final = np.dtype(
     {"names": ["length", "checksum"], "formats": [">u2"] * 2, "offsets": [4, UDP_CSUM_OFFSET]}
 )
@@ -177,6 +179,22 @@ class Segmenter:
         view = self._view
         return [*(view[at : at + width] for at in range(0, end, stride)), view[end : end + tail]]
 
+    def pad_alike(
+        self, packets: Sequence[memoryview], length: int, mtu: int
+    ) -> list[memoryview]:
+        """Return single packets of one `length`, finished and padded. Valid until the next call.
+
+        All have the virtio_net_hdr of the first.
+        """
+        width = padded_length(length, mtu)
+        stride = padded_length(width)
+        rows = self._arena[: len(packets) * stride].reshape(len(packets), stride)
+        together = np.frombuffer(b"".join(packets), np.uint8).reshape(len(packets), -1)
+        rows[:, :length] = together[:, VNET_HEADER : VNET_HEADER + length]
+        rows[:, length:] = 0
+        _finish(rows[:, :length], packets[0])
+        return [self._view[at : at + width] for at in range(0, rows.size, stride)]
+
     def _single(self, superpacket: memoryview, length: int, width: int) -> memoryview:
         packet = self._view[:width]
         packet[:length] = superpacket[VNET_HEADER : VNET_HEADER + length]
@@ -188,6 +206,16 @@ class Segmenter:
                 checksum = checksum or MODULUS
             _WORD.pack_into(packet, start + offset, checksum)
         return packet
+
+
+def _finish(rows: NDArray[np.uint8], vnet: memoryview) -> None:
+    """Finish the checksums of single packets, one a row, where the kernel left them to us."""
+    flags, _, _, _, start, offset = VNET_FORMAT.unpack_from(vnet)
+    if flags & NEEDS_CSUM:
+        checksums = finished_rows(row_sums(rows[:, start:]))
+        if offset == UDP_CSUM_OFFSET:
+            checksums[checksums == 0] = MODULUS  # 0 says "no checksum" there (RFC 768)
+        _columns(rows, _CHECKSUM, start + offset)["checksum"] = checksums
 
 
 def _spread(packet: NDArray[np.uint8], train: Train, rows: NDArray[np.uint8]) -> None:

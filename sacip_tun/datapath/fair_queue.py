@@ -1,0 +1,114 @@
+"""The fair queue: what was read from the TUN and cannot leave at once (FQ-CoDel, RFC 8290).
+
+1. Each flow has its own queue, and they take turns: a download does not stand before a keystroke.
+2. A flow that was not waiting goes first, once: what is sparse, as a name lookup, a call or an
+   acknowledgement, never waits behind what is bulky.
+3. A flow whose packets wait too long for too long is told so, by CoDel: a mark where its packets
+   may be marked (ECN), else the loss of one segment.
+4. The queue is bounded. Where it is full, the flow that has most of it loses half of its own.
+
+Everything here happens before counters are spent: what is dropped leaves no hole, and nothing is
+sealed in vain.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from sacip_tun.datapath.codel import CoDel
+from sacip_tun.datapath.codec import MAX_PACKET
+from sacip_tun.datapath.load import Load
+
+# Bytes that a flow may send in its turn: one train (RFC 8290 5.2 has one packet).
+QUANTUM: Final = MAX_PACKET
+
+Tell = Callable[[Load], Load | None]
+"""Mark a load, or take a packet off its head; returns what is left of it, None for nothing."""
+
+
+@dataclass(slots=True)
+class _Flow:
+    """The loads of one flow, oldest first, each with when it came."""
+
+    waiting: deque[tuple[Load, float]] = field(default_factory=deque)
+    codel: CoDel = field(default_factory=CoDel)
+    deficit: int = QUANTUM
+    bytes: int = 0
+
+
+class FairQueue:
+    """Loads of all flows. `tell` is how a sender hears of a queue, `drop` gets what had to go."""
+
+    def __init__(self, tell: Tell, drop: Callable[[Load], None]) -> None:
+        self._tell = tell
+        self._drop = drop
+        self._flows: dict[bytes, _Flow] = {}
+        self._new: deque[bytes] = deque()
+        self._old: deque[bytes] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._flows)
+
+    def push(self, load: Load, *, now: float) -> None:
+        """Let a load wait behind those of its flow."""
+        flow = self._flows.get(load.flow)
+        if flow is None:
+            flow = self._flows[load.flow] = _Flow()
+            self._new.append(load.flow)
+        flow.waiting.append((load, now))
+        flow.bytes += load.length
+
+    def push_back(self, load: Load, *, now: float) -> None:
+        """Let a load that was popped, or what is left of it, be the next of its flow."""
+        if load.flow not in self._flows:
+            self._flows[load.flow] = _Flow()
+            self._new.appendleft(load.flow)
+        flow = self._flows[load.flow]
+        flow.waiting.appendleft((load, now))
+        flow.bytes += load.length
+        flow.deficit += load.length
+
+    def pop(self, *, now: float) -> Load | None:
+        """Take the load whose turn it is; None where nothing waits."""
+        while True:
+            turn = self._new or self._old
+            if not turn:
+                return None
+            key = turn[0]
+            flow = self._flows[key]
+            if flow.deficit <= 0:
+                flow.deficit += QUANTUM
+                self._old.append(turn.popleft())
+                continue
+            load = self._next_of(flow, now)
+            if load is not None:
+                flow.deficit -= load.length
+                return load
+            turn.popleft()
+            if turn is self._new and self._old:
+                self._old.append(key)  # it must not be new again at once (RFC 8290 4.2)
+            else:
+                del self._flows[key]
+
+    def drop_from_fattest(self) -> None:
+        """Make room: drop the older half of the flow that has most bytes waiting."""
+        fattest = max(self._flows.values(), key=lambda flow: flow.bytes, default=None)
+        if fattest is None:
+            return
+        for _ in range(-(-len(fattest.waiting) // 2)):
+            load, _ = fattest.waiting.popleft()
+            fattest.bytes -= load.length
+            self._drop(load)
+
+    def _next_of(self, flow: _Flow, now: float) -> Load | None:
+        while flow.waiting:
+            load, since = flow.waiting.popleft()
+            flow.bytes -= load.length
+            last = not flow.waiting
+            rest: Load | None = load
+            if flow.codel.signals(now - since, last=last, now=now):
+                rest = self._tell(load)
+            if rest is not None:
+                return rest
+        return None

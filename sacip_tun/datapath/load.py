@@ -1,0 +1,105 @@
+"""A load: what is sealed in one go. One train of a TCP or UDP flow, or single packets that are alike.
+
+Many programs send packet by packet. Those that were read together, belong to one flow and have one
+length need one look at their headers, one lookup of the peer, one leave to send and one system call,
+and numpy does for all of them what is to be done for each.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from sacip_tun.datapath.codec import MAX_ALIKE, MAX_PACKET
+from sacip_tun.datapath.packet import IPV4_HEADER, IPV6_HEADER, UDP, destination
+from sacip_tun.datapath.tag import tag_of
+from sacip_tun.datapath.vnet import GSO_NONE, VNET_HEADER
+
+_TCP: Final = 6
+_PLAIN_IPV4: Final = 0x45  # version 4 and a header of five words
+_PORTS: Final = 4
+# Where the IP packet begins, and where the transport header does: behind the virtio_net_hdr.
+_IP: Final = VNET_HEADER
+_OVER_IPV4: Final = _IP + IPV4_HEADER
+_OVER_IPV6: Final = _IP + IPV6_HEADER
+_MORE_OR_OFFSET: Final = 0x3F
+
+
+@dataclass(slots=True)
+class Load:
+    """Super-packets to one inner address; more than one are plain packets, and alike.
+
+    `flow` is their addresses, ports (of TCP and UDP) and protocol, `length` their bytes in all.
+    """
+
+    flow: bytes
+    destination: bytes
+    packets: list[memoryview]
+    length: int
+
+
+class Glance(NamedTuple):
+    """What one look at a super-packet shows; packets with one `head` and one `flow` are alike."""
+
+    head: bytes
+    flow: bytes
+    destination: bytes
+
+
+def glance(superpacket: memoryview) -> Glance | None:
+    """Read what tells one load from another; None for what is no IP packet."""
+    length = len(superpacket) - _IP
+    if length < IPV4_HEADER + _PORTS:
+        return _slow_glance(superpacket)
+    first = superpacket[_IP]
+    if first == _PLAIN_IPV4 and superpacket[12] << 8 | superpacket[13] == length:
+        whole = not (superpacket[16] & _MORE_OR_OFFSET or superpacket[17])
+        return _glance(superpacket, 14, superpacket[19], 22, _OVER_IPV4, whole=whole)
+    if first >> 4 == 6 and length == IPV6_HEADER + (superpacket[14] << 8 | superpacket[15]):
+        return _glance(superpacket, 16, superpacket[16], 18, _OVER_IPV6, whole=True)
+    return _slow_glance(superpacket)
+
+
+def _glance(
+    superpacket: memoryview, head: int, protocol: int, addresses: int, ports: int, *, whole: bool
+) -> Glance:
+    with_ports = whole and protocol in {_TCP, UDP} and len(superpacket) >= ports + _PORTS
+    end = ports + _PORTS if with_ports else ports
+    flow = bytes(superpacket[addresses:end]) + bytes((protocol,))
+    width = (ports - addresses) // 2
+    return Glance(bytes(superpacket[:head]), flow, flow[width : 2 * width])
+
+
+def _slow_glance(superpacket: memoryview) -> Glance | None:
+    """Look at what has IPv4 options, bytes behind the packet, or is malformed."""
+    packet = superpacket[VNET_HEADER:]
+    towards = destination(packet)
+    if towards is None:
+        return None
+    # Of such packets none is like another: their own bytes are the head.
+    return Glance(bytes(superpacket), tag_of(packet).flow, towards)
+
+
+def loads(superpackets: Iterable[memoryview]) -> list[Load | None]:
+    """Group super-packets to loads, in order; None stands for each that is no IP packet."""
+    found: list[Load | None] = []
+    before: Glance | None = None
+    load = Load(b"", b"", [], 0)
+    for superpacket in superpackets:
+        seen = glance(superpacket)
+        if seen is None:
+            found.append(None)
+        elif before is not None and seen == before and _has_room(load, len(superpacket)):
+            load.packets.append(superpacket)
+            load.length += len(superpacket) - VNET_HEADER
+            continue
+        else:
+            length = len(superpacket) - VNET_HEADER
+            load = Load(seen.flow, seen.destination, [superpacket], length)
+            found.append(load)
+        single = seen is not None and superpacket[1] == GSO_NONE
+        before = seen if single else None
+    return found
+
+
+def _has_room(load: Load, length: int) -> bool:
+    return len(load.packets) < MAX_ALIKE and load.length + length <= MAX_PACKET
