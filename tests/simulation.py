@@ -124,7 +124,7 @@ class Host:
         sealed = header + session.sender.encrypt(bytes(4) + header[8:], padded, None)
         self.sealed.append(packet)
         self.world.carry(self, sealed, grant.local, grant.remote)
-        peer.sent(memoryview(sealed), len(sealed), now=now)
+        peer.sent(memoryview(sealed), len(sealed), grant.session, now=now)
 
     def flush(self, peer: Peer) -> None:
         for waiting in peer.take_held(now=self.world.now):
@@ -154,13 +154,16 @@ class Host:
             self.tunnel.drops[Drop.BAD_TAG] += 1
             return
         counter = messages.data_counter(datagram)
-        opened = (receiver, [counter], [memoryview(plain)], len(datagram), local, remote)
-        peer, packets = self.tunnel.opened(*opened, now=self.world.now)
-        for packet in packets:
-            if self.tunnel.route(bytes(packet[12:16])) is peer:
+        now = self.world.now
+        batch = self.tunnel.screen(receiver, [counter], [memoryview(plain)], now=now)
+        if batch is None:
+            return
+        for packet in batch.inner:
+            if self.tunnel.route(bytes(packet[12:16])) is batch.peer:
                 self.delivered.append(bytes(packet))
             else:
                 self.tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
+        self.tunnel.arrived(batch, len(datagram), local, remote, now=now)
 
     def facts(self, *sources: str, reason: Reason = Reason.ADDRESS_REMOVED) -> None:
         """Tell the tunnel that these addresses lead to its peers, best first."""

@@ -5,12 +5,15 @@ by hand, or AllowedIPs that hold the endpoint. Each turn would wrap the packet o
 """
 
 from sacip_tun.daemon import clock
-from sacip_tun.datapath import packet as inner_packet
+from sacip_tun.datapath.load import Load
+from sacip_tun.datapath.packet import UDP
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.tunnel import Tunnel
 
 # A loop that was seen within so many seconds still counts as one: handshakes are 5 s apart.
 RECENT = 15.0
+# The length of a flow that has ports: two addresses, four bytes of ports, the protocol.
+UDP_FLOWS = frozenset({13, 37})
 
 
 class LoopGuard:
@@ -18,21 +21,22 @@ class LoopGuard:
 
     def __init__(self, tunnel: Tunnel, port: int, interface: str) -> None:
         self._tunnel = tunnel
-        self._port = port
+        self._port = port.to_bytes(2, "big")
         self._interface = interface
         self._endpoint: Endpoint | None = None
         self._seen = float("-inf")
         self.untold = False
         """Whether a loop began, or went on for long, and nobody was told."""
 
-    def is_own(self, packet: memoryview, destination: bytes, now: float) -> bool:
-        """Tell whether an inner packet is a datagram of ours; once a super-packet."""
-        ports = inner_packet.udp_ports(packet)
-        if ports is None or ports[0] != self._port:
+    def is_own(self, load: Load, now: float) -> bool:
+        """Tell whether the packets of a load are datagrams of ours."""
+        flow = load.flow
+        if len(flow) not in UDP_FLOWS or flow[-1] != UDP or flow[-5:-3] != self._port:
             return False
+        port = int.from_bytes(flow[-3:-1], "big")
         for peer in self._tunnel.peers.values():
             for endpoint in peer.destinations:
-                if endpoint.port == ports[1] and endpoint.host.packed == destination:
+                if endpoint.port == port and endpoint.host.packed == load.destination:
                     self._note(endpoint, now)
                     return True
         return False

@@ -5,8 +5,8 @@
    authenticated message may do; a frame names its own source, and is repeated by the protocol.
 3. Forbidden: as 1; other paths are asked at once, and the user is told, since only the user can
    mend a firewall.
-4. Full: what is left waits for the socket, in order, and the TUN is not read meanwhile. So inner
-   senders feel the queue, and nothing is lost.
+4. Full: what is left waits for the socket, in order, and nothing more is sealed meanwhile: inner
+   packets wait in the fair queue.
 5. Too big: dropped; it will not become smaller. A late complaint about an earlier datagram: again.
 """
 
@@ -68,9 +68,9 @@ class Sender:
     """Sends over the sockets, one of each family. `errors` counts refusals by what they mean.
 
     `path_failed` is called when the kernel refuses a path, which is news about addresses, and
-    `doubt` for a peer whose path it refuses for a reason that no news will come of. `stop`
-    and `go` are called when sockets are full, and when they are not any more. `tell` gets what was
-    forbidden: why, what to do, from where, to where.
+    `doubt` for a peer whose path it refuses for a reason that no news will come of. `go` is called
+    when sockets were `full` and are not any more. `tell` gets what was forbidden: why, what to do,
+    from where, to where.
     """
 
     def __init__(self, sockets: Iterable[UdpSocket], drops: Counter[Drop]) -> None:
@@ -87,7 +87,6 @@ class Sender:
         self.errors: Counter[SendError] = Counter()
         self.path_failed: Callable[[], None] = lambda: None
         self.doubt: Callable[[Peer], None] = lambda _peer: None
-        self.stop: Callable[[], object] = lambda: None
         self.go: Callable[[], object] = lambda: None
         self.tell: Tell = lambda _why, _fix, _local, _remote: None
 
@@ -208,7 +207,6 @@ class Sender:
         """Go on when `socket` has room, or after a pause where that cannot be waited for."""
         if self._loop is None or self._watched is not None or self._timer is not None:
             return
-        self.stop()
         if socket is not None:
             self._watched = socket
             self._loop.add_writer(socket.fileno(), self.drain)

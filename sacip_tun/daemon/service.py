@@ -208,14 +208,20 @@ class Service:
 
     def _start_pump(self, stack: AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
-        self._pump = Pump(self._tun, self._sockets, self.tunnel, PythonCodec(), mtu=self.mtu)
-        self._pump.settle = self.settle
+        self._pump = Pump(
+            self._tun,
+            self._sockets,
+            self.tunnel,
+            PythonCodec(),
+            mtu=self.mtu,
+            settle=self.settle,
+            gone=self.stop,
+        )
         self._pump.sender.path_failed = self._watcher.path_failed
-        self._pump.gone = self.stop
         self._pump.sender.tell = self._send_refused
         self._pump.sender.doubt = lambda peer: peer.liveness.doubt(now=clock.now())
         self._guard = LoopGuard(self.tunnel, self.listen_port, self.config.interface.name)
-        self._pump.is_own = self._guard.is_own
+        self._pump.outbound.is_own = self._guard.is_own
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
@@ -316,7 +322,7 @@ class Service:
 
     def _flush(self, peer: Peer) -> None:
         if peer.delivery.hold and peer.can_send(now=clock.now()):
-            self._pump.flush_held(peer)
+            self._pump.outbound.flush_held(peer)
 
     def _retry_waiting(self) -> None:
         """Try again what the kernel refused to send: the route may be back without any event."""

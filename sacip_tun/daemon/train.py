@@ -18,8 +18,8 @@ CAPACITY = 4 * SEAL_CAPACITY
 class Train:
     """Datagrams of `segment_size` bytes, the last perhaps shorter, to one peer over one path.
 
-    `superpackets` are what they were made of, for the case that they cannot be sent. `torn` tells
-    that datagrams of the first of them have left already: what waits is the rest of it. `again`
+    What they were made of is kept for the case that they cannot be sent. `torn` tells that
+    datagrams of the first super-packet have left already: what waits is the rest of it. `again`
     tells that they had waited before.
     """
 
@@ -29,7 +29,8 @@ class Train:
         self.peer: Peer | None = None
         self.grant: Grant | None = None
         self.segment_size = 0
-        self.superpackets: list[memoryview] = []
+        # What it was made of, each with where its datagrams begin and end in the buffer.
+        self._contents: list[tuple[int, int, memoryview]] = []
         self.again = False
         self.torn = False
 
@@ -60,13 +61,15 @@ class Train:
         self._start = self._end
         self.peer, self.grant = peer, grant
         self.segment_size = sealed.segment_size
-        self.superpackets.clear()
+        self._contents.clear()
         self.torn = False
 
-    def add(self, sealed: Sealed, superpacket: memoryview) -> None:
-        """Couple what was sealed into `room`."""
-        self._end += sealed.length
-        self.superpackets.append(superpacket)
+    def add(self, sealed: Sealed, superpackets: list[memoryview]) -> None:
+        """Couple what was sealed into `room`: one super-packet, or packets of one datagram each."""
+        step = sealed.length if len(superpackets) == 1 else sealed.segment_size
+        for superpacket in superpackets:
+            self._contents.append((self._end, self._end + step, superpacket))
+            self._end += step
 
     def next_full(self) -> memoryview | None:
         """Take as many datagrams as one send can carry, None where there are not so many."""
@@ -77,10 +80,17 @@ class Train:
         self._start += full
         return self._buffer[self._start - full : self._start]
 
-    def keep_last(self) -> None:
-        """Forget the super-packets that have left whole: all but the last."""
-        del self.superpackets[:-1]
-        self.torn = True
+    def forget_left(self) -> None:
+        """Forget the super-packets that have left whole."""
+        self._contents = [entry for entry in self._contents if entry[1] > self._start]
+        self.torn = bool(self._contents) and self._contents[0][0] < self._start
+
+    def give_up(self) -> list[memoryview]:
+        """Take back what the datagrams that wait were made of: they shall not leave."""
+        superpackets = [superpacket for _, _, superpacket in self._contents]
+        self._contents.clear()
+        self._start = self._end
+        return superpackets
 
     def rest(self) -> memoryview:
         """Take all that waits."""
@@ -91,5 +101,5 @@ class Train:
         """Be empty again, at the front of the buffer."""
         self._start = self._end = 0
         self.peer = self.grant = None
-        self.superpackets.clear()
+        self._contents.clear()
         self.torn = False

@@ -52,7 +52,7 @@ class Coalescer:
         self, packets: Sequence[memoryview], *, offload: bool, udp_offload: bool = True
     ) -> list[SuperPacket]:
         """Return super-packets in the order of their first packets (see Codec.coalesce)."""
-        if not offload:
+        if not offload or len(packets) == 1:
             return self._apart(packets)
         chains: list[_Chain] = []
         latest: dict[bytes, _Chain] = {}

@@ -40,7 +40,7 @@ SEGMENT_OVERHEAD: Final = 32 + 15 + MAX_HEADERS
 SEAL_CAPACITY: Final = MAX_PACKET + MAX_SEGMENTS * SEGMENT_OVERHEAD
 
 
-# Single packets that are sealed as one batch. UDP_SEGMENT sends no more in one call before Linux 6.9.
+# Single packets that are sealed as one batch: what UDP_SEGMENT sends in one call before Linux 6.9.
 MAX_ALIKE: Final = 64
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sacip_tun.datapath.codel import CoDel
 from sacip_tun.datapath.codec import MAX_PACKET
+from sacip_tun.datapath.codel import CoDel
 from sacip_tun.datapath.load import Load
 
 # Bytes that a flow may send in its turn: one train (RFC 8290 5.2 has one packet).

@@ -1,8 +1,8 @@
-"""A load: what is sealed in one go. One train of a TCP or UDP flow, or single packets that are alike.
+"""A load: what is sealed in one go. One train of a flow, or single packets that are alike.
 
-Many programs send packet by packet. Those that were read together, belong to one flow and have one
-length need one look at their headers, one lookup of the peer, one leave to send and one system call,
-and numpy does for all of them what is to be done for each.
+Many programs send packet by packet. Packets that were read together, belong to one flow and have
+one length need one look at their headers, one lookup of the peer, one leave to send and one system
+call, and numpy does for all of them what is to be done for each.
 """
 
 from collections.abc import Iterable
@@ -29,6 +29,7 @@ class Load:
     """Super-packets to one inner address; more than one are plain packets, and alike.
 
     `flow` is their addresses, ports (of TCP and UDP) and protocol, `length` their bytes in all.
+    `destination` is a packed address; empty for what is no IP packet.
     """
 
     flow: bytes
@@ -45,8 +46,8 @@ class Glance(NamedTuple):
     destination: bytes
 
 
-def glance(superpacket: memoryview) -> Glance | None:
-    """Read what tells one load from another; None for what is no IP packet."""
+def glance(superpacket: memoryview) -> Glance:
+    """Read what tells one load from another."""
     length = len(superpacket) - _IP
     if length < IPV4_HEADER + _PORTS:
         return _slow_glance(superpacket)
@@ -69,35 +70,27 @@ def _glance(
     return Glance(bytes(superpacket[:head]), flow, flow[width : 2 * width])
 
 
-def _slow_glance(superpacket: memoryview) -> Glance | None:
+def _slow_glance(superpacket: memoryview) -> Glance:
     """Look at what has IPv4 options, bytes behind the packet, or is malformed."""
     packet = superpacket[VNET_HEADER:]
-    towards = destination(packet)
-    if towards is None:
-        return None
     # Of such packets none is like another: their own bytes are the head.
-    return Glance(bytes(superpacket), tag_of(packet).flow, towards)
+    return Glance(bytes(superpacket), tag_of(packet).flow, destination(packet) or b"")
 
 
-def loads(superpackets: Iterable[memoryview]) -> list[Load | None]:
-    """Group super-packets to loads, in order; None stands for each that is no IP packet."""
-    found: list[Load | None] = []
+def loads(superpackets: Iterable[memoryview]) -> list[Load]:
+    """Group super-packets to loads, in order."""
+    found: list[Load] = []
     before: Glance | None = None
-    load = Load(b"", b"", [], 0)
     for superpacket in superpackets:
         seen = glance(superpacket)
-        if seen is None:
-            found.append(None)
-        elif before is not None and seen == before and _has_room(load, len(superpacket)):
-            load.packets.append(superpacket)
-            load.length += len(superpacket) - VNET_HEADER
-            continue
+        length = len(superpacket) - VNET_HEADER
+        if seen == before and _has_room(found[-1], length):
+            found[-1].packets.append(superpacket)
+            found[-1].length += length
         else:
-            length = len(superpacket) - VNET_HEADER
-            load = Load(seen.flow, seen.destination, [superpacket], length)
-            found.append(load)
-        single = seen is not None and superpacket[1] == GSO_NONE
-        before = seen if single else None
+            found.append(Load(seen.flow, seen.destination, [superpacket], length))
+        # Neither a train nor what is malformed is ever like what follows.
+        before = seen if seen.destination and superpacket[1] == GSO_NONE else None
     return found
 
 

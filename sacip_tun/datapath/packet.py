@@ -42,18 +42,3 @@ def _ipv4_length(packet: memoryview) -> int:
     header = (packet[0] & 0x0F) * 4
     length = packet[2] << 8 | packet[3]
     return length if IPV4_HEADER <= header <= length <= len(packet) else 0
-
-
-def udp_ports(packet: memoryview) -> tuple[int, int] | None:
-    """Return source and destination port of a UDP packet; None if it is another, or a fragment."""
-    if not inner_length(packet):
-        return None
-    if packet[0] >> 4 == 4:
-        header, protocol = (packet[0] & 0x0F) * 4, packet[9]
-        fragment = (packet[6] & 0x1F) << 8 | packet[7]
-    else:
-        header, protocol, fragment = IPV6_HEADER, packet[6], 0
-    if protocol != UDP or fragment or len(packet) < header + 4:
-        return None
-    source_port, destination_port = packet[header : header + 2], packet[header + 2 : header + 4]
-    return int.from_bytes(source_port, "big"), int.from_bytes(destination_port, "big")

@@ -178,9 +178,11 @@ def _sessions(
     buffer: memoryview, size: int, keyring: Mapping[int, ChaCha20Poly1305]
 ) -> Iterator[tuple[int | None, list[int], int, int]]:
     """Split a buffer into runs of one session: receiver, counters, start and end in the buffer."""
-    heads = _heads(buffer, size)
-    if not heads:
+    if size == len(buffer):
+        if size:
+            yield _session_of_one(buffer, keyring)
         return
+    heads = _heads(buffer, size)
     kinds, receivers, numbers = zip(*heads, strict=True)
     first = receivers[0]
     one_session = kinds.count(DATA) == receivers.count(first) == len(heads)
@@ -194,6 +196,17 @@ def _sessions(
         end = min(at + len(counters) * size, len(buffer))
         yield receiver, counters, at, end
         at = end
+
+
+def _session_of_one(
+    datagram: memoryview, keyring: Mapping[int, ChaCha20Poly1305]
+) -> tuple[int | None, list[int], int, int]:
+    """Return what `_sessions` says of a datagram that came alone: nothing need be grouped."""
+    if len(datagram) >= MIN_DATA_SIZE:
+        kind, receiver, counter = DATA_FORMAT.unpack_from(datagram)
+        if kind == DATA and receiver in keyring:
+            return receiver, [counter], 0, len(datagram)
+    return None, [], 0, len(datagram)
 
 
 def _owner(keyring: Mapping[int, ChaCha20Poly1305], head: tuple[int, int, int]) -> int | None:

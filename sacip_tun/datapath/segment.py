@@ -179,9 +179,7 @@ class Segmenter:
         view = self._view
         return [*(view[at : at + width] for at in range(0, end, stride)), view[end : end + tail]]
 
-    def pad_alike(
-        self, packets: Sequence[memoryview], length: int, mtu: int
-    ) -> list[memoryview]:
+    def pad_alike(self, packets: Sequence[memoryview], length: int, mtu: int) -> list[memoryview]:
         """Return single packets of one `length`, finished and padded. Valid until the next call.
 
         All have the virtio_net_hdr of the first.
@@ -192,7 +190,7 @@ class Segmenter:
         together = np.frombuffer(b"".join(packets), np.uint8).reshape(len(packets), -1)
         rows[:, :length] = together[:, VNET_HEADER : VNET_HEADER + length]
         rows[:, length:] = 0
-        _finish(rows[:, :length], packets[0])
+        _finish(rows, length, packets[0])
         return [self._view[at : at + width] for at in range(0, rows.size, stride)]
 
     def _single(self, superpacket: memoryview, length: int, width: int) -> memoryview:
@@ -208,11 +206,11 @@ class Segmenter:
         return packet
 
 
-def _finish(rows: NDArray[np.uint8], vnet: memoryview) -> None:
-    """Finish the checksums of single packets, one a row, where the kernel left them to us."""
+def _finish(rows: NDArray[np.uint8], length: int, vnet: memoryview) -> None:
+    """Finish the checksums of packets of one `length`, one a row, where they were left to us."""
     flags, _, _, _, start, offset = VNET_FORMAT.unpack_from(vnet)
     if flags & NEEDS_CSUM:
-        checksums = finished_rows(row_sums(rows[:, start:]))
+        checksums = finished_rows(row_sums(rows[:, start:length]))
         if offset == UDP_CSUM_OFFSET:
             checksums[checksums == 0] = MODULUS  # 0 says "no checksum" there (RFC 768)
         _columns(rows, _CHECKSUM, start + offset)["checksum"] = checksums

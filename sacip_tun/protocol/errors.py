@@ -33,6 +33,8 @@ class Drop(Enum):
     ROUTING_LOOP = "our own outer packet, routed into the tunnel"
     NO_PEER = "no peer for this destination"
     NO_ENDPOINT = "peer has no known endpoint"
+    QUEUED_LONG = "queued too long behind its own flow"
+    QUEUE_OVERFLOW = "queue full, and its flow had most of it"
     HOLD_OVERFLOW = "held for a path, queue full"
     HELD_STALE = "held for a path, too long to be of use"
     HELD_AGAIN = "held for a path, replaced by its own repetition"
@@ -44,6 +46,9 @@ class Drop(Enum):
     BAD_FRAME = "SACIP frame malformed"
     STALE_MOVE = "move number not newer"
     STRANGE_ENDPOINT = "address that can never be an endpoint"
+
+    # By identity, without a call in Python: a flood is counted for each datagram.
+    __hash__ = object.__hash__
 
 
 class ProtocolError(Exception):

@@ -179,12 +179,9 @@ class Peer:
         if session is None or remote is None or not session.may_send(count, now=now):
             return None
         sealed = length + count * SEALING
-        if self.held_for is not None or not self.path.may_carry(sealed):
+        if self.must_wait or not self.path.may_carry(sealed):
             return None
-        first = session.reserve(count)
-        self.data_sent(length, now=now)
-        self._keep_fresh(session, now=now)
-        return Grant(session, first, self.path.local.active, remote)
+        return Grant(session, session.reserve(count), self.path.local.active, remote)
 
     def stage(self, packet: bytes, tag: Tag = UNTAGGED, *, first: bool = False, now: float) -> None:
         """Keep an inner packet until it can be sent, and see to it that it can.
@@ -201,19 +198,37 @@ class Peer:
         """Yield the held packets that may go now; none where the path does not carry."""
         return self.delivery.take(now=now) if self.can_send(now=now) else iter(())
 
-    def sent(self, data: memoryview, size: int, *, now: float) -> None:
-        """Sealed inner packets went out, in datagrams of `size` bytes but the last."""
+    def sent(self, data: memoryview, size: int, session: Session, *, now: float) -> None:
+        """Inner packets went out under `session`, in datagrams of `size` bytes but the last.
+
+        All that is to be noted of them is noted here, when they are under way already.
+        """
+        self.data_sent(len(data), now=now)
         if self.speaks_sacip:
             self.delivery.sent(data, size, now=now)
+        self._keep_fresh(session, now=now)
 
     def can_send(self, *, now: float) -> bool:
         """Tell whether inner packets need not wait."""
-        return self.can_seal(now=now) and self.held_for is None
+        return self.can_seal(now=now) and not self.must_wait
 
     @property
     def held_for(self) -> str | None:
         """What inner packets are held for, beside a session; None where they are not."""
         return next(self._obstacles(), None)
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether `held_for` says anything: asked for each load, and answered without words."""
+        move, path = self.exchange.local_move, self.path
+        return (
+            not path.matched
+            or path.exhausted
+            or self.liveness.silent
+            or move.detached
+            or move.hunting
+            or not self.reachable
+        )
 
     def _obstacles(self) -> Iterator[str]:
         if self.detached:
@@ -439,9 +454,11 @@ class Peer:
             self.contacted(local, remote, now=now)
             return
         self.exchange.local_move.contacted_at(local, now=now)
+        if remote == self.path.remote.active:
+            return
         if not self.may_be_at(remote):
             self._context.drops[Drop.STRANGE_ENDPOINT] += 1
-        elif remote != self.path.remote.active:
+        else:
             self.exchange.remote_move.stranger(local, remote, now=now)
 
     def may_be_at(self, remote: Endpoint) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from sacip_tun.protocol.messages import data_counter, data_receiver
+from sacip_tun.protocol.messages import DATA_FORMAT
 from sacip_tun.protocol.received import Received
 
 # Bytes kept for each peer (protocol.md 7): 33 ms of 1 Gbit/s, 1.7 s of 20 Mbit/s.
@@ -65,7 +65,7 @@ class SendRing:
 
     def add(self, data: memoryview, size: int, *, now: float) -> None:
         """Keep a copy of datagrams that were sent, `size` bytes each but the last."""
-        index, first = data_receiver(data), data_counter(data)
+        _, index, first = DATA_FORMAT.unpack_from(data)
         self._runs.append(Run(index, first, size, bytes(data), now, now))
         self._bytes += len(data)
         while self._bytes > self._at_most:

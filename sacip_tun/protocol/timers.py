@@ -34,6 +34,9 @@ class Timer(Enum):
     PMTU = "a probe of the path's MTU was not answered: judge it, and send the next"
     VERDICT = "the time in which a challenged path of the peer can answer is over"
 
+    # Members are what they are: hashed by identity they cost no call in Python, several a packet.
+    __hash__ = object.__hash__
+
 
 class TimerTable(Generic[Owner]):
     """Deadlines of all owners: setting is O(1) when a deadline only moves later.

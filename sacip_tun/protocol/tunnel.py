@@ -1,6 +1,6 @@
 """The front desk: finds the peer for what comes in, and merges the drains and timers of all peers.
 
-The verbs are `receive`, `opened`, `addresses_changed` and `handle_timer`; then drain
+The verbs are `receive`, `screen` and `arrived`, `addresses_changed` and `handle_timer`; then drain
 `datagrams_to_send`, `next_event` and `next_timer`. Calling any of them early or twice is harmless.
 Hostile bytes never raise: they are counted in `drops`.
 """
@@ -8,18 +8,20 @@ Hostile bytes never raise: they are counted in `drops`.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
+from itertools import compress
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from sacip_tun.protocol import limits, messages
 from sacip_tun.protocol.address import Endpoint, Host
+from sacip_tun.protocol.batch import Batch
 from sacip_tun.protocol.context import Context, Datagram
 from sacip_tun.protocol.cookie import CookieChecker
 from sacip_tun.protocol.errors import Drop, LocalError, RemoteError
 from sacip_tun.protocol.events import Event, FrameReceived
 from sacip_tun.protocol.exchange import Arrival
 from sacip_tun.protocol.facts import LocalFacts
-from sacip_tun.protocol.frames import FRAME_TYPE, Frame, code_name
+from sacip_tun.protocol.frames import Frame, code_name
 from sacip_tun.protocol.handshake import OpenedInitiation, open_initiation, respond
 from sacip_tun.protocol.hygiene import Fault, Hygiene
 from sacip_tun.protocol.keys import StaticIdentity
@@ -124,76 +126,64 @@ class Tunnel:
     # What comes in
 
     def receive(self, datagram: bytes, local: Endpoint, remote: Endpoint, *, now: float) -> None:
-        """Take a handshake message or a cookie reply; data messages go to `opened`."""
+        """Take a handshake message or a cookie reply; data messages go to `screen`."""
         try:
             handler = self._handlers[messages.message_type(datagram)]
             handler(datagram, local, remote, now)
         except RemoteError as error:
             self.drops[error.reason] += 1
 
-    def opened(
+    def screen(
         self,
         receiver: int,
         counters: Sequence[int],
         packets: Sequence[memoryview],
-        length: int,
-        local: Endpoint,
-        remote: Endpoint,
         *,
         now: float,
-    ) -> tuple[Peer | None, list[memoryview]]:
+    ) -> Batch | None:
         """Take a run of data messages that authenticated under one receiver index.
 
-        `counters` and `packets` (padded plaintexts) go in pairs, in order of arrival; `length` is
-        their UDP payload in bytes. Returns the peer and the inner packets to deliver, of which the
-        caller checks the source against `route`. Replays are dropped here, frames answered here.
+        `counters` and `packets` (padded plaintexts) go in pairs, in order of arrival. Replays are
+        dropped here. Returns what is left, None where that is nothing. The inner packets in it may
+        be delivered at once, if `route` of their sources is the peer; then it goes to `arrived`.
         """
         session = self._context.sessions.get(receiver)
         peer = self.peers.get(self._context.owners.get(receiver, b""))
         if session is None or peer is None or not session.may_receive(now=now):
             self.drops[Drop.EXPIRED_SESSION] += len(packets)
-            return None, []
+            return None
         fresh = session.window.accept_batch(counters)
-        accepted = [
-            pair
-            for pair, new in zip(zip(counters, packets, strict=True), fresh, strict=True)
-            if new
-        ]
-        self.drops[Drop.REPLAYED] += len(packets) - len(accepted)
-        if not accepted:
-            return peer, []
-        return peer, self._accepted(peer, session, accepted, length, local, remote, now)
+        if not all(fresh):
+            self.drops[Drop.REPLAYED] += fresh.count(False)
+            counters = list(compress(counters, fresh))
+            packets = list(compress(packets, fresh))
+            if not packets:
+                return None
+        batch = Batch(peer, session)
+        batch.sort(counters, packets)
+        return batch
 
-    def _accepted(
-        self,
-        peer: Peer,
-        session: Session,
-        accepted: list[tuple[int, memoryview]],
-        length: int,
-        local: Endpoint,
-        remote: Endpoint,
-        now: float,
-    ) -> list[memoryview]:
+    def arrived(
+        self, batch: Batch, length: int, local: Endpoint, remote: Endpoint, *, now: float
+    ) -> None:
+        """Take note of a batch of `length` bytes of UDP payload, and answer the frames in it."""
+        peer, session = batch.peer, batch.session
         # What came to an address is answered from it, by its own interface.
         local = peer.exchange.local_move.choice.steered(local)
         confirmed = peer.confirm(session)
         peer.authenticated_received(length, remote, now=now)
         if remote == peer.path.remote.active:
             peer.path.received(length)
-        inner = [packet for _, packet in accepted if packet and packet[0] != FRAME_TYPE]
-        frames = [pair for pair in accepted if pair[1] and pair[1][0] == FRAME_TYPE]
-        roaming = [counter for counter, packet in accepted if not packet or packet[0] != FRAME_TYPE]
-        if roaming:
+        if batch.highest >= 0:
             peer.heard_at(local, now=now)
-            peer.heard(session, max(roaming), local, remote, now=now)
+            peer.heard(session, batch.highest, local, remote, now=now)
         if confirmed:
             peer.session_ready(session, marked=speaks_sacip(peer.greatest_timestamp), now=now)
-        if inner:
+        if batch.inner:
             peer.data_received(now=now)
         peer.keep_fresh_on_receive(session, now=now)
-        for counter, packet in frames:
+        for counter, packet in batch.frames:
             self._frame(peer, session, counter, bytes(packet), local, remote, now)
-        return inner
 
     def _frame(
         self,

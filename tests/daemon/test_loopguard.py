@@ -6,7 +6,7 @@ from simulation import connected, endpoint
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.loopguard import RECENT, LoopGuard
 from sacip_tun.daemon.pump import Pump
-from sacip_tun.datapath.packet import destination
+from sacip_tun.datapath.load import loads
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.protocol.errors import Drop
 
@@ -32,7 +32,8 @@ def guard():
 
 
 def judged(guard, packet, now=1.0) -> bool:
-    return guard.is_own(packet, destination(packet), now)
+    (load,) = loads([memoryview(bytes(10) + packet)])
+    return guard.is_own(load, now)
 
 
 def test_what_we_send_to_a_peer_is_ours(guard) -> None:
@@ -83,7 +84,7 @@ def test_the_pump_drops_and_counts_it() -> None:
             return 10 + len(packet)
 
     pump = Pump(OneRead(), [], a.tunnel, PythonCodec(), mtu=1420)
-    pump.is_own = lambda packet, _to, _now: bytes(packet[16:20]) == bytes([10, 9, 0, 2])
-    pump.tun_readable()
+    pump.outbound.is_own = lambda load, _now: load.destination == bytes([10, 9, 0, 2])
+    pump.outbound.readable()
     assert a.tunnel.drops[Drop.ROUTING_LOOP] == 1
     assert not a.peer.delivery.hold

@@ -84,13 +84,13 @@ class Bench:
 
     def out(self, *packets: bytes) -> None:
         self.tun.to_read += [NO_HEADER + packet for packet in packets]
-        self.pump.tun_readable()
+        self.pump.outbound.readable()
 
     def across(self) -> None:
         self.hub_socket.incoming += self.socket.sent
         self.socket.sent = []
         while self.hub_socket.incoming:
-            self.hub_pump.socket_readable(self.hub_socket)
+            self.hub_pump.inbound.readable(self.hub_socket)
 
 
 @pytest.fixture
@@ -104,10 +104,10 @@ def packets(count: int) -> list[bytes]:
     return [inner("10.9.0.1", "10.9.0.2", b"%06d" % number) for number in range(count)]
 
 
-def test_packets_of_one_wake_up_leave_in_one_send_and_arrive_in_order(bench: Bench) -> None:
+def test_the_first_packet_leaves_at_once_and_the_others_together_and_in_order(bench) -> None:
     sent = packets(5)
     bench.out(*sent)
-    assert len(bench.socket.sent) == 1
+    assert [len(data) // size for data, size in bench.socket.sent] == [1, 4]
     bench.across()
     assert bench.hub_tun.written == [NO_HEADER + packet for packet in sent]
 
@@ -121,7 +121,7 @@ def test_what_the_kernel_refuses_waits_and_goes_later(bench: Bench) -> None:
     assert len(bench.laptop.peer.delivery.hold) == 3
     assert bench.laptop.tunnel.drops[Drop.SEND_FAILED] >= 1
     bench.socket.refuse = None
-    bench.pump.flush_held(bench.laptop.peer)
+    bench.pump.outbound.flush_held(bench.laptop.peer)
     bench.across()
     assert [packet[-6:] for packet in bench.hub_tun.written] == [b"000000", b"000001", b"000002"]
 
@@ -130,10 +130,10 @@ def test_a_full_socket_loses_nothing_and_lets_the_tun_wait(bench: Bench) -> None
     bench.socket.refuse = errno.EAGAIN
     bench.out(*packets(20))
     bench.socket.refuse = None
-    bench.pump.tun_readable()
+    bench.pump.outbound.readable()
     bench.pump.sender.drain()
-    bench.pump.tun_readable()
-    bench.pump.tun_readable()
+    bench.pump.outbound.readable()
+    bench.pump.outbound.readable()
     bench.across()
     expected = [b"%06d" % number for number in range(20)]
     assert [packet[-6:] for packet in bench.hub_tun.written] == expected
@@ -152,10 +152,10 @@ def test_of_a_torn_super_packet_only_the_rest_waits_and_nothing_comes_twice(
     payload = bytes(os.urandom(46 * 1368 + 100))
     bench.socket.sends_before_refusal, bench.socket.refuse = 1, errno.ENETUNREACH
     bench.tun.to_read = [bytes(superpackets.Flow().superpacket(payload, 1368))]
-    bench.pump.tun_readable()
+    bench.pump.outbound.readable()
     assert len(bench.laptop.peer.delivery.hold) == 0
     bench.socket.refuse = None
-    bench.pump.flush_held(bench.laptop.peer)
+    bench.pump.outbound.flush_held(bench.laptop.peer)
     assert [-(-len(data) // size) for data, size in bench.socket.sent] == [45, 2]
     bench.across()
     header = superpackets.Flow().headers
@@ -183,24 +183,24 @@ def test_hostile_bytes_are_counted_and_do_no_harm(bench: Bench) -> None:
     bench.out(*packets(1))
     bench.across()
     while bench.hub_socket.incoming:
-        bench.hub_pump.socket_readable(bench.hub_socket)
+        bench.hub_pump.inbound.readable(bench.hub_socket)
     assert len(bench.hub_tun.written) == 1
     assert sum(bench.hub.tunnel.drops.values()) == 200
 
 
 def test_a_deleted_tun_is_told_once(bench: Bench) -> None:
     gone = []
-    bench.pump.gone = lambda: gone.append(1)
+    bench.pump.outbound.gone = lambda: gone.append(1)
     bench.tun.to_read = [InterfaceGone("sacip0")]
-    bench.pump.tun_readable()
+    bench.pump.outbound.readable()
     assert gone == [1]
 
 
 def test_while_the_kernel_refuses_nothing_is_sealed_over_and_over(bench: Bench) -> None:
     bench.socket.refuse = errno.ENETUNREACH
     sealed = []
-    seal = bench.pump._codec.seal
-    bench.pump._codec.seal = lambda *arguments: sealed.append(1) or seal(*arguments)
+    seal = bench.pump.outbound._codec.seal
+    bench.pump.outbound._codec.seal = lambda *arguments: sealed.append(1) or seal(*arguments)
     for packet in packets(100):
         bench.out(packet)
     assert len(bench.laptop.peer.delivery.hold) == 100
@@ -209,7 +209,7 @@ def test_while_the_kernel_refuses_nothing_is_sealed_over_and_over(bench: Bench) 
     bench.out(packets(101)[-1])
     for round_trip in range(1, 10):  # released in growing windows, one a round trip
         bench.laptop.tunnel.handle_timer(now=clock.now() + round_trip)
-        bench.pump.flush_held(bench.laptop.peer)
+        bench.pump.outbound.flush_held(bench.laptop.peer)
     bench.across()
     expected = [b"%06d" % number for number in range(101)]
     assert [packet[-6:] for packet in bench.hub_tun.written] == expected

@@ -23,7 +23,7 @@ def couple(train: Train, count: int, size: int, last: int | None = None, fill: i
     if not train.fits(PEER, grant(), sealed):
         train.rest()
         train.begin(PEER, grant(), sealed)
-    train.add(sealed, SUPERPACKET)
+    train.add(sealed, [SUPERPACKET])
     return sealed
 
 
@@ -74,4 +74,4 @@ def test_room_ends_where_the_largest_super_packet_would_not_fit() -> None:
         couple(train, 47, 1452)
     train.clear()
     assert train.has_room
-    assert train.superpackets == []
+    assert train.give_up() == []

@@ -301,11 +301,7 @@ def test_a_session_past_its_limit_opens_nothing() -> None:
     world, _, b = connected()
     session = b.peer.keypairs.current
     packets = [memoryview(bytes(32))]
-    here, there = b.peer.path.local.active, b.peer.path.remote.active
-    _, inner = b.tunnel.opened(
-        session.local_index, [99], packets, 64, here, there, now=world.now + 181
-    )
-    assert inner == []
+    assert b.tunnel.screen(session.local_index, [99], packets, now=world.now + 181) is None
     assert b.tunnel.drops[Drop.EXPIRED_SESSION] == 1
 
 

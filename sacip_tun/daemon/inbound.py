@@ -1,0 +1,92 @@
+"""The way in: datagrams from the sockets, and the inner packets in them to the TUN.
+
+Inner packets are written as soon as they are known to be authentic, new and from an address that
+is their peer's. What else there is to note of their arrival can wait until then.
+"""
+
+from collections.abc import Callable
+
+from sacip_tun.daemon import clock
+from sacip_tun.datapath.codec import Codec, Opened
+from sacip_tun.linux.tun import InterfaceGone, Tun
+from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
+from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.errors import Drop
+from sacip_tun.protocol.messages import MIN_DATA_SIZE as DATA_OVERHEAD
+from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.tunnel import Tunnel
+
+# Batches received in one wake-up: what is to be sent waits for it (datapath.md 7).
+RECEIVES_A_WAKE = 4
+
+
+class Inbound:
+    """Moves packets from sockets to one TUN. Made and wired by the pump.
+
+    `gone` is called when the TUN was deleted, `settle` after each wake-up.
+    """
+
+    def __init__(self, tun: Tun, tunnel: Tunnel, codec: Codec) -> None:
+        self._tun = tun
+        self._tunnel = tunnel
+        self._codec = codec
+        self._buffer = memoryview(bytearray(RECEIVE_CAPACITY))
+        self._malformed = 0
+        self.gone: Callable[[], None] = lambda: None
+        self.settle: Callable[[], None] = lambda: None
+
+    def readable(self, socket: UdpSocket) -> None:
+        """Move what a socket has, a bounded number of batches, to the TUN."""
+        now = clock.now()
+        for _ in range(RECEIVES_A_WAKE):
+            received = socket.receive(self._buffer)
+            if received is None:
+                break
+            length, segment_size, local, remote = received
+            if length:
+                self._take(self._buffer[:length], segment_size, local, remote, now)
+            else:
+                self._tunnel.drops[Drop.MALFORMED] += 1
+        self.settle()
+
+    def _take(
+        self, data: memoryview, segment_size: int, local: Endpoint, remote: Endpoint, now: float
+    ) -> None:
+        for run in self._codec.open(data, segment_size, self._tunnel.keyring):
+            if run.receiver is None:
+                for datagram in run.packets:
+                    self._tunnel.receive(bytes(datagram), local, remote, now=now)
+                continue
+            if run.failed:
+                self._tunnel.drops[Drop.BAD_TAG] += run.failed
+            if run.packets:
+                self._take_run(run, run.receiver, local, remote, now)
+
+    def _take_run(
+        self, run: Opened, receiver: int, local: Endpoint, remote: Endpoint, now: float
+    ) -> None:
+        batch = self._tunnel.screen(receiver, run.counters, run.packets, now=now)
+        if batch is None:
+            return
+        if batch.inner:
+            self._deliver(batch.peer, batch.inner)
+        length = sum(map(len, run.packets)) + len(run.packets) * DATA_OVERHEAD
+        self._tunnel.arrived(batch, length, local, remote, now=now)
+
+    def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
+        merged = self._codec.coalesce(
+            packets, offload=self._tun.offload, udp_offload=self._tun.udp_offload
+        )
+        self._tunnel.drops[Drop.BAD_INNER] += self._codec.malformed - self._malformed
+        self._malformed = self._codec.malformed
+        for superpacket in merged:
+            if self._tunnel.route(superpacket.source) is not peer:
+                self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
+                continue
+            try:
+                self._tun.write(superpacket.parts)
+            except InterfaceGone:
+                self.gone()
+                return
+            except OSError:
+                self._tunnel.drops[Drop.BAD_INNER] += 1

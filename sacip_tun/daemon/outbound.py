@@ -1,0 +1,279 @@
+"""The way out: inner packets from the TUN to the peers.
+
+1. What is read is grouped to loads (load.py). A packet that is alone leaves at once: nothing ever
+   waits for a batch to fill.
+2. Where more comes than can leave, the loads wait in the fair queue, and the TUN is read on: its
+   own queue knows no flows, and drops at its end.
+3. One wake-up sends a bounded number of bytes, then the other direction, timers and control have
+   their turn. Crossings to the protocol are one a load, never one a packet.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from sacip_tun.daemon import clock
+from sacip_tun.daemon.fitter import Fitter
+from sacip_tun.daemon.intake import Intake
+from sacip_tun.daemon.sender import Parcel, Sender
+from sacip_tun.daemon.train import Train
+from sacip_tun.datapath.codec import Codec, Sealed
+from sacip_tun.datapath.ecn import mark
+from sacip_tun.datapath.fair_queue import FairQueue
+from sacip_tun.datapath.load import Load, loads
+from sacip_tun.datapath.split import without_first
+from sacip_tun.datapath.tag import tag_of
+from sacip_tun.datapath.vnet import GSO_NONE, VNET_HEADER
+from sacip_tun.linux.tun import InterfaceGone, Tun
+from sacip_tun.protocol.errors import Drop
+from sacip_tun.protocol.grant import Grant
+from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.tunnel import Tunnel
+
+# Super-packets read in one wake-up, and bytes sent: 1 ms of 2 Gbit/s, which is what a packet of
+# another flow waits at most before it is seen.
+READS_A_WAKE = 64
+BYTES_A_WAKE = 4 << 16
+
+
+class Outbound:
+    """Moves packets from one TUN to the sockets. Made and wired by the pump.
+
+    `mtu` is the TUN's. `route` finds the peer of an inner address. `is_own` tells of a load's flow
+    and the time whether it is an outer datagram of ours. `gone` is called when the TUN was deleted,
+    `settle` after each wake-up. `marked` counts packets that were marked as having met congestion.
+    """
+
+    def __init__(self, tun: Tun, tunnel: Tunnel, codec: Codec, sender: Sender, *, mtu: int) -> None:
+        self._tunnel = tunnel
+        self._codec = codec
+        self._sender = sender
+        self._mtu = mtu
+        self._intake = Intake(tun)
+        self._queue = FairQueue(self._tell, self._overflow)
+        self._train = Train()
+        self._leaving: list[Load] = []
+        self._fitter = Fitter(tun)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._again: asyncio.Handle | None = None
+        self.marked = 0
+        self.route: Callable[[bytes], Peer | None] = tunnel.route
+        self.is_own: Callable[[Load, float], bool] = lambda _load, _now: False
+        self.gone: Callable[[], None] = lambda: None
+        self.settle: Callable[[], None] = lambda: None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Use this loop to go on where one wake-up did not suffice."""
+        self._loop = loop
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._loop = None
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    def readable(self) -> None:
+        """Move what the TUN has, as far as one wake-up goes."""
+        now = clock.now()
+        try:
+            self._read(now)
+        except InterfaceGone:
+            self.gone()
+            return
+        if self._queue:
+            self._forward(now)
+        self.settle()
+
+    def forward(self) -> None:
+        """Go on with what waits: the sockets have room again, or a wake-up did not suffice."""
+        self._again = None
+        self.readable()
+
+    # Reading
+
+    def _read(self, now: float) -> None:
+        taken: list[memoryview] = []
+        for number in range(READS_A_WAKE):
+            if self._intake.full:
+                self._queue.drop_from_fattest()
+                if self._intake.full:
+                    break
+            superpacket = self._intake.read()
+            if superpacket is None:
+                break
+            if number == 0 and self._may_pass(superpacket):
+                self._pass(superpacket, now)
+            else:
+                taken.append(superpacket)
+        for load in loads(taken):
+            self._queue.push(load, now=now)
+
+    def _may_pass(self, superpacket: memoryview) -> bool:
+        """Tell whether a packet need not wait for what else is to be read: nothing is before it."""
+        single = superpacket[1] == GSO_NONE
+        return single and not self._queue and not self._sender.full and not self._leaving
+
+    def _pass(self, superpacket: memoryview, now: float) -> None:
+        (load,) = loads([superpacket])
+        self._send(load, now)
+        self._depart(now)
+
+    # What waits too long, or too much
+
+    def _tell(self, load: Load) -> Load | None:
+        """Let the sender of a load know that its packets wait too long."""
+        marked = [mark(packet[VNET_HEADER:]) for packet in load.packets]
+        if all(marked):
+            self.marked += len(marked)
+            return load
+        self._tunnel.drops[Drop.QUEUED_LONG] += 1
+        rest = without_first(load)
+        kept = len(rest.packets) if rest is not None else 0
+        self._intake.release(load.packets[: len(load.packets) - kept])
+        return rest
+
+    def _overflow(self, load: Load) -> None:
+        self._tunnel.drops[Drop.QUEUE_OVERFLOW] += len(load.packets)
+        self._intake.release(load.packets)
+
+    # Sending
+
+    def _forward(self, now: float) -> None:
+        budget = BYTES_A_WAKE
+        while budget > 0 and not self._sender.full:
+            load = self._queue.pop(now=now)
+            if load is None:
+                break
+            budget -= load.length
+            self._send(load, now)
+        self._depart(now)
+        # Where the sockets are full, the sender calls when they are not any more.
+        if self._queue and not self._sender.full and self._loop and not self._again:
+            self._again = self._loop.call_soon(self.forward)
+
+    def _send(self, load: Load, now: float) -> None:
+        """Send a load to whom it is for; its buffers are free when everything has departed."""
+        self._leaving.append(load)
+        peer = self.route(load.destination)
+        if peer is None:
+            reason = Drop.NO_PEER if load.destination else Drop.BAD_INNER
+            self._tunnel.drops[reason] += len(load.packets)
+        elif self.is_own(load, now):
+            self._tunnel.drops[Drop.ROUTING_LOOP] += len(load.packets)
+        else:
+            self._send_in_turn(peer, load, now)
+
+    def _send_in_turn(self, peer: Peer, load: Load, now: float) -> None:
+        """Send behind what waits for the same peer; where that is refused still, wait with it."""
+        if peer.delivery.waiting and peer.can_send(now=now):
+            self.flush_held(peer)
+        if peer.delivery.waiting:
+            self._hold(peer, load.packets, now)
+        else:
+            self._send_to(peer, load, now)
+
+    def _hold(self, peer: Peer, superpackets: list[memoryview], now: float) -> None:
+        for superpacket in superpackets:
+            tag = tag_of(superpacket[VNET_HEADER:])
+            peer.stage(bytes(superpacket), tag, first=self._train.again, now=now)
+
+    def _send_to(self, peer: Peer, load: Load, now: float) -> None:
+        """Send packets that the path carries whole, as far as that can be."""
+        mtu = peer.path_mtu.limit(load.length, self._mtu, now=now)
+        if mtu >= self._mtu or load.length <= mtu * len(load.packets):
+            self._seal_to(peer, load.packets, mtu, now)
+            return
+        for superpacket in load.packets:
+            for piece in self._fitter.fitted(peer, superpacket, mtu, now):
+                self._seal_to(peer, [piece], mtu, now)
+
+    def _seal_to(self, peer: Peer, packets: list[memoryview], mtu: int, now: float) -> None:
+        alike = len(packets) > 1
+        count = len(packets) if alike else self._codec.segments(packets[0])
+        length = sum(map(len, packets))
+        grant = peer.grant(count, length, now=now) if count else None
+        if grant is None:
+            self._not_granted(peer, packets, count, now)
+            return
+        if not self._train.has_room:
+            self._send_rest(now)
+            self._train.clear()
+        session, room = grant.session, self._train.room
+        keys = session.sender, session.remote_index, grant.first_counter
+        sealed = (
+            self._codec.seal_alike(packets, *keys, mtu, room)
+            if alike
+            else self._codec.seal(packets[0], *keys, mtu, room)
+        )
+        if sealed.count:
+            self._couple(peer, grant, sealed, packets, now)
+        else:
+            self._tunnel.drops[Drop.BAD_INNER] += count
+
+    def _not_granted(self, peer: Peer, packets: list[memoryview], count: int, now: float) -> None:
+        if count:
+            self._hold(peer, packets, now)
+        else:
+            self._tunnel.drops[Drop.BAD_INNER] += 1
+
+    def _couple(
+        self, peer: Peer, grant: Grant, sealed: Sealed, packets: list[memoryview], now: float
+    ) -> None:
+        """Let what was sealed leave with what waits before it, or that first."""
+        train = self._train
+        if not train.fits(peer, grant, sealed):
+            self._send_rest(now)
+            train.begin(peer, grant, sealed)
+        train.add(sealed, packets)
+        while (full := train.next_full()) is not None:
+            self._send_part(full, now)
+            train.forget_left()
+
+    def _depart(self, now: float) -> None:
+        """Send what waits for company: nothing does for longer than a wake-up."""
+        self._send_rest(now)
+        self._train.clear()
+        for load in self._leaving:
+            self._intake.release(load.packets)
+        self._leaving.clear()
+
+    def _send_rest(self, now: float) -> None:
+        rest = self._train.rest()
+        if rest:
+            self._send_part(rest, now)
+
+    def _send_part(self, data: memoryview, now: float) -> None:
+        train = self._train
+        if train.grant is None or train.peer is None:
+            return
+        grant = train.grant
+        parcel = Parcel(
+            data,
+            train.segment_size,
+            grant.local,
+            grant.remote,
+            train.peer,
+            torn=train.torn,
+            fits=train.peer.path_mtu.fits(train.segment_size),
+        )
+        if self._sender.send(parcel):
+            train.peer.sent(data, train.segment_size, grant.session, now=now)
+            return
+        self._hold(train.peer, train.give_up(), now)
+
+    def flush_held(self, peer: Peer) -> None:
+        """Send of the inner packets that waited as many as may go now."""
+        now = clock.now()
+        self._sender.retry()
+        self._send_rest(now)
+        self._train.clear()
+        self._train.again = True
+        for waiting in peer.take_held(now=now):
+            before = len(peer.delivery.hold)
+            packet = memoryview(waiting.packet)
+            self._send_to(peer, Load(b"", b"", [packet], len(packet) - VNET_HEADER), now)
+            self._send_rest(now)
+            self._train.clear()
+            if len(peer.delivery.hold) > before:
+                break  # it was refused, and waits again: so would the next one
+        self._train.again = False

@@ -1,0 +1,33 @@
+"""A batch: data messages of one session that authenticated and are new, sorted by content."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sacip_tun.protocol.frames import FRAME_TYPE
+from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.session import Session
+
+
+@dataclass(slots=True)
+class Batch:
+    """What came to `peer` under `session`, in order of arrival.
+
+    `inner` are packets for the TUN, still padded; `frames` go with their counters. `highest` is the
+    highest counter of what is no frame, -1 where there is nothing of that kind.
+    """
+
+    peer: Peer
+    session: Session
+    inner: list[memoryview] = field(default_factory=list)
+    frames: list[tuple[int, memoryview]] = field(default_factory=list)
+    highest: int = -1
+
+    def sort(self, counters: Sequence[int], packets: Sequence[memoryview]) -> None:
+        """Take plaintexts in."""
+        for counter, packet in zip(counters, packets, strict=True):
+            if packet and packet[0] == FRAME_TYPE:
+                self.frames.append((counter, packet))
+                continue
+            if packet:
+                self.inner.append(packet)
+            self.highest = max(self.highest, counter)
