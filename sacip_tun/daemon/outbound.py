@@ -20,7 +20,7 @@ from sacip_tun.datapath.codec import Codec, Sealed
 from sacip_tun.datapath.ecn import mark
 from sacip_tun.datapath.fair_queue import FairQueue
 from sacip_tun.datapath.load import Load, loads
-from sacip_tun.datapath.split import without_first
+from sacip_tun.datapath.split import split, without_first
 from sacip_tun.datapath.tag import tag_of
 from sacip_tun.datapath.vnet import GSO_NONE, VNET_HEADER
 from sacip_tun.linux.tun import InterfaceGone, Tun
@@ -144,6 +144,9 @@ class Outbound:
             load = self._queue.pop(now=now)
             if load is None:
                 break
+            load, rest = split(load, self._sender.burst)
+            if rest is not None:
+                self._queue.push_back(rest)
             budget -= load.length
             self._send(load, now)
         self._depart(now)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from sacip_tun.daemon import clock
+from sacip_tun.daemon.backlog import WHOLE_BURST, Backlog
 from sacip_tun.linux.send_errors import SendError, fix, meaning
 from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint
@@ -75,6 +76,9 @@ class Sender:
 
     def __init__(self, sockets: Iterable[UdpSocket], drops: Counter[Drop]) -> None:
         self._sockets = {socket.version: socket for socket in sockets}
+        self._backlogs = {
+            version: Backlog(socket.set_send_buffer) for version, socket in self._sockets.items()
+        }
         self._drops = drops
         self._waiting: deque[Parcel] = deque()
         self._waiting_bytes = 0
@@ -94,6 +98,11 @@ class Sender:
     def full(self) -> bool:
         """Whether something waits for a socket."""
         return bool(self._waiting)
+
+    @property
+    def burst(self) -> int:
+        """How many bytes to send in one go."""
+        return min((backlog.burst for backlog in self._backlogs.values()), default=WHOLE_BURST)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Use this loop to wait for full sockets."""
@@ -209,6 +218,7 @@ class Sender:
             return
         if socket is not None:
             self._watched = socket
+            self._backlogs[socket.version].full(now=clock.now())
             self._loop.add_writer(socket.fileno(), self.drain)
         else:
             self._timer = self._loop.call_later(self._pause, self.drain)
@@ -224,6 +234,8 @@ class Sender:
 
     def drain(self) -> None:
         """Send what waits for full sockets, as far as they take it."""
+        if self._watched is not None:
+            self._backlogs[self._watched.version].drained(now=clock.now())
         self._rest()
         waiting, self._waiting = self._waiting, deque()
         before, self._waiting_bytes = self._waiting_bytes, 0

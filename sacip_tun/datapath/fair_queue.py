@@ -29,9 +29,9 @@ Tell = Callable[[Load], Load | None]
 
 @dataclass(slots=True)
 class _Flow:
-    """The loads of one flow, oldest first, each with when it came."""
+    """The loads of one flow, oldest first."""
 
-    waiting: deque[tuple[Load, float]] = field(default_factory=deque)
+    waiting: deque[Load] = field(default_factory=deque)
     codel: CoDel = field(default_factory=CoDel)
     deficit: int = QUANTUM
     bytes: int = 0
@@ -56,16 +56,14 @@ class FairQueue:
         if flow is None:
             flow = self._flows[load.flow] = _Flow()
             self._new.append(load.flow)
-        flow.waiting.append((load, now))
+        load.since = now
+        flow.waiting.append(load)
         flow.bytes += load.length
 
-    def push_back(self, load: Load, *, now: float) -> None:
-        """Let a load that was popped, or what is left of it, be the next of its flow."""
-        if load.flow not in self._flows:
-            self._flows[load.flow] = _Flow()
-            self._new.appendleft(load.flow)
+    def push_back(self, load: Load) -> None:
+        """Let what is left of the load that was popped last be the next of its flow."""
         flow = self._flows[load.flow]
-        flow.waiting.appendleft((load, now))
+        flow.waiting.appendleft(load)
         flow.bytes += load.length
         flow.deficit += load.length
 
@@ -97,18 +95,16 @@ class FairQueue:
         if fattest is None:
             return
         for _ in range(-(-len(fattest.waiting) // 2)):
-            load, _ = fattest.waiting.popleft()
+            load = fattest.waiting.popleft()
             fattest.bytes -= load.length
             self._drop(load)
 
     def _next_of(self, flow: _Flow, now: float) -> Load | None:
         while flow.waiting:
-            load, since = flow.waiting.popleft()
+            load = flow.waiting.popleft()
             flow.bytes -= load.length
-            last = not flow.waiting
-            rest: Load | None = load
-            if flow.codel.signals(now - since, last=last, now=now):
-                rest = self._tell(load)
+            waited, last = now - load.since, not flow.waiting
+            rest = self._tell(load) if flow.codel.signals(waited, last=last, now=now) else load
             if rest is not None:
                 return rest
         return None

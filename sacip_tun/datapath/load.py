@@ -29,13 +29,15 @@ class Load:
     """Super-packets to one inner address; more than one are plain packets, and alike.
 
     `flow` is their addresses, ports (of TCP and UDP) and protocol, `length` their bytes in all.
-    `destination` is a packed address; empty for what is no IP packet.
+    `destination` is a packed address; empty for what is no IP packet. `since` is when it began to
+    wait in the fair queue, in seconds.
     """
 
     flow: bytes
     destination: bytes
     packets: list[memoryview]
     length: int
+    since: float = 0.0
 
 
 class Glance(NamedTuple):

@@ -53,7 +53,7 @@ def split(load: Load, at_most: int) -> tuple[Load, Load | None]:
 
 def _of(load: Load, packets: list[memoryview]) -> Load:
     length = sum(map(len, packets)) - VNET_HEADER * len(packets)
-    return Load(load.flow, load.destination, packets, length)
+    return Load(load.flow, load.destination, packets, length, load.since)
 
 
 def _before(superpacket: memoryview, train: Train, segments: int) -> memoryview:

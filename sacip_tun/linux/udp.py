@@ -152,6 +152,10 @@ class UdpSocket:
         """Try UDP_SEGMENT again on every path: after a change of routes or addresses."""
         self._plain_paths.clear()
 
+    def set_send_buffer(self, size: int) -> None:
+        """Let so many bytes wait below the socket, and no more."""
+        _set_buffer(self._socket, SO_SNDBUFFORCE, socket.SO_SNDBUF, size)
+
     # Out
 
     def send(

@@ -49,6 +49,9 @@ class FakeSocket:
         self.whole: list[bytes] = []
         self.most = 65507
 
+    def set_send_buffer(self, size: int) -> None:
+        self.send_buffer = size
+
     def send_whole(self, data, _local, _remote) -> None:
         if len(data) > self.most:
             raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))

@@ -40,6 +40,9 @@ class FakeSocket:
     def fileno(self) -> int:
         return -1
 
+    def set_send_buffer(self, size: int) -> None:
+        self.send_buffer = size
+
     def send(self, data, _size, local, remote) -> None:
         answer = self.always or (self.answers.pop(0) if self.answers else Refusal(0, len(data)))
         self.taken = answer.taken

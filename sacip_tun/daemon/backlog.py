@@ -1,0 +1,48 @@
+"""The backlog below a socket: what the kernel has taken and a slow link has not sent.
+
+It is a queue that knows no flows, so it must be short: a keystroke waits behind all of it. A socket
+takes as much as its buffer holds, and half a megabyte is nothing on a fast link and half a second
+on a slow one. So the buffer is made as long as the link sends in a few milliseconds, by how long it
+takes to become half empty (as the kernel's dynamic queue limits do for drivers).
+"""
+
+from collections.abc import Callable
+
+# Seconds in which half of a full buffer should leave. A loop that is late by that much must still
+# find something there.
+DRAIN_TIME = 0.002
+# Bounds of the buffer in bytes: two datagrams, and 4 ms of a gigabit.
+SHORTEST, LONGEST = 1 << 12, 1 << 19
+# One measurement changes it by no more than these factors.
+SHRINK, GROW = 1 / 4, 2.0
+# Bytes of one send, where nothing is known of a slow link: what UDP_SEGMENT takes.
+WHOLE_BURST = 1 << 16
+
+
+class Backlog:
+    """The length of one socket's send buffer. `resize` sets it, in bytes."""
+
+    def __init__(self, resize: Callable[[int], None]) -> None:
+        self._resize = resize
+        self._length = LONGEST
+        self._full_since: float | None = None
+
+    @property
+    def burst(self) -> int:
+        """How many bytes to send in one go: on a slow link, no more than the buffer is long."""
+        return min(WHOLE_BURST, self._length)
+
+    def full(self, *, now: float) -> None:
+        """Take note that the socket takes nothing more."""
+        self._full_since = now
+
+    def drained(self, *, now: float) -> None:
+        """Take note that the socket has room again: half of its buffer, by its own rule."""
+        if self._full_since is None:
+            return
+        elapsed, self._full_since = max(now - self._full_since, 1e-6), None
+        wanted = self._length * min(max(DRAIN_TIME / elapsed, SHRINK), GROW)
+        length = int(min(max(wanted, SHORTEST), LONGEST))
+        if length != self._length:
+            self._length = length
+            self._resize(length)

@@ -1,0 +1,67 @@
+"""The backlog below a socket: short where the link is slow, and never in the way of a fast one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sacip_tun.daemon.backlog import DRAIN_TIME, LONGEST, SHORTEST, WHOLE_BURST, Backlog
+
+
+class Link:
+    """A socket over a link of so many bytes a second, kept full."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.length = LONGEST
+        self.now = 0.0
+        self.backlog = Backlog(self.resize)
+
+    def resize(self, length: int) -> None:
+        self.length = length
+
+    def fill_and_drain(self) -> float:
+        """Return how long half of the buffer took."""
+        self.backlog.full(now=self.now)
+        elapsed = self.length / 2 / self.rate
+        self.now += elapsed
+        self.backlog.drained(now=self.now)
+        return elapsed
+
+
+@pytest.mark.parametrize("megabits", [10, 50, 200, 1000])
+def test_half_of_it_leaves_in_about_the_time_that_is_wanted(megabits) -> None:
+    link = Link(megabits * 1e6 / 8)
+    for _ in range(20):
+        elapsed = link.fill_and_drain()
+    longest = LONGEST / 2 / link.rate
+    assert elapsed == pytest.approx(min(DRAIN_TIME, longest), rel=0.2)
+
+
+def test_a_link_that_became_fast_is_given_room_within_a_few_rounds() -> None:
+    link = Link(1e6)
+    for _ in range(20):
+        link.fill_and_drain()
+    assert link.backlog.burst == link.length < WHOLE_BURST
+    link.rate = 1e9
+    for _ in range(8):
+        link.fill_and_drain()
+    assert link.length == LONGEST
+    assert link.backlog.burst == WHOLE_BURST
+
+
+@given(st.lists(st.floats(0, 100)))
+def test_it_has_bounds(pauses) -> None:
+    link = Link(1.0)
+    now = 0.0
+    for pause in pauses:
+        link.backlog.full(now=now)
+        now += pause
+        link.backlog.drained(now=now)
+        assert SHORTEST <= link.length <= LONGEST
+        assert 0 < link.backlog.burst <= WHOLE_BURST
+
+
+def test_room_without_having_been_full_says_nothing() -> None:
+    link = Link(1.0)
+    link.backlog.drained(now=5.0)
+    assert link.length == LONGEST
