@@ -11,12 +11,12 @@ from sacip_tun.daemon import clock
 from sacip_tun.daemon.fitter import Fitter
 from sacip_tun.daemon.sender import Parcel, Sender
 from sacip_tun.daemon.train import Train
+from sacip_tun.datapath import ecn
 from sacip_tun.datapath import packet as inner_packet
 from sacip_tun.datapath.codec import Codec, Opened, Sealed
 from sacip_tun.datapath.tag import tag_of
 from sacip_tun.linux.tun import SUPERPACKET_CAPACITY, VNET_HEADER, InterfaceGone, Tun
-from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.linux.udp import RECEIVE_CAPACITY, Received, UdpSocket
 from sacip_tun.protocol.context import Datagram
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.grant import Grant
@@ -37,7 +37,8 @@ class Pump:
     `settle` is called after each wake-up, and drains what the protocol has to say. `gone` is called
     once when the TUN was deleted by somebody else. `sender` is what all datagrams leave by.
     `is_own` tells of an inner packet, its destination and the time whether it is an outer one of
-    ours.
+    ours. `dscp` is that of outer data, None for that of the inner packet. `strange_marks` counts
+    runs whose ECN bits somebody on the way changed against the rules.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Pump:
         codec: Codec,
         *,
         mtu: int,
+        dscp: int | None = 0,
     ) -> None:
         self._tun = tun
         self._sockets = list(sockets)
         self._tunnel = tunnel
         self._codec = codec
         self._mtu = mtu
+        self._dscp = dscp
         self._routes: dict[bytes, Peer | None] = {}
         self._read_buffers = [
             memoryview(bytearray(SUPERPACKET_CAPACITY)) for _ in range(READS_A_WAKE)
@@ -62,6 +65,7 @@ class Pump:
         self._train = Train()
         self._fitter = Fitter(tun)
         self._malformed = 0
+        self.strange_marks = 0
         self.settle: Callable[[], None] = lambda: None
         self.gone: Callable[[], None] = lambda: None
         self.sender = Sender(self._sockets, tunnel.drops)
@@ -164,9 +168,10 @@ class Pump:
     ) -> None:
         """Let what was sealed leave with what waits before it, or that first."""
         train = self._train
-        if not train.fits(peer, grant, sealed):
+        traffic_class = ecn.encapsulated(superpacket[VNET_HEADER:], self._dscp)
+        if not train.fits(peer, grant, sealed, traffic_class):
             self._send_rest(now)
-            train.begin(peer, grant, sealed)
+            train.begin(peer, grant, sealed, traffic_class)
         train.add(sealed, superpacket)
         while (full := train.next_full()) is not None:
             self._send_part(full, now)
@@ -195,6 +200,7 @@ class Pump:
             train.peer,
             torn=train.torn,
             fits=train.peer.path_mtu.fits(train.segment_size),
+            traffic_class=train.traffic_class,
         )
         if self.sender.send(parcel):
             train.peer.sent(data, train.segment_size, now=now)
@@ -239,19 +245,12 @@ class Pump:
                 break
             if not received.length:
                 self._tunnel.drops[Drop.MALFORMED] += 1
-            self._take(
-                buffer[: received.length],
-                received.segment_size,
-                received.local,
-                received.remote,
-                now,
-            )
+            self._take(buffer[: received.length], received, now)
         self.settle()
 
-    def _take(
-        self, data: memoryview, segment_size: int, local: Endpoint, remote: Endpoint, now: float
-    ) -> None:
-        for run in self._codec.open(data, segment_size, self._tunnel.keyring):
+    def _take(self, data: memoryview, received: Received, now: float) -> None:
+        local, remote = received.local, received.remote
+        for run in self._codec.open(data, received.segment_size, self._tunnel.keyring):
             if run.receiver is None:
                 for datagram in run.packets:
                     self._tunnel.receive(bytes(datagram), local, remote, now=now)
@@ -259,15 +258,25 @@ class Pump:
             if run.failed:
                 self._tunnel.drops[Drop.BAD_TAG] += run.failed
             if run.packets:
-                self._take_run(run, local, remote, now)
+                self._take_run(run, received, now)
 
-    def _take_run(self, run: Opened, local: Endpoint, remote: Endpoint, now: float) -> None:
+    def _take_run(self, run: Opened, received: Received, now: float) -> None:
+        local, remote = received.local, received.remote
         length = sum(map(len, run.packets)) + len(run.packets) * DATA_OVERHEAD
         peer, inner = self._tunnel.opened(
             run.receiver or 0, run.counters, run.packets, length, local, remote, now=now
         )
         if peer is not None and inner:
-            self._deliver(peer, inner)
+            self._deliver(peer, self._heed(inner, received.ecn) if received.ecn else inner)
+
+    def _heed(self, packets: list[memoryview], outer: int) -> list[memoryview]:
+        """Let inner packets say what the network said to the outer ones: congested, or not."""
+        # One is looked at for all: datagrams of one run left together, with the same bits.
+        if ecn.is_strange(packets[0], outer):
+            self.strange_marks += 1
+        kept = ecn.decapsulated(packets, outer)
+        self._tunnel.drops[Drop.UNMARKABLE] += len(packets) - len(kept)
+        return kept
 
     def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
         merged = self._codec.coalesce(

@@ -208,7 +208,14 @@ class Service:
 
     def _start_pump(self, stack: AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
-        self._pump = Pump(self._tun, self._sockets, self.tunnel, PythonCodec(), mtu=self.mtu)
+        self._pump = Pump(
+            self._tun,
+            self._sockets,
+            self.tunnel,
+            PythonCodec(),
+            mtu=self.mtu,
+            dscp=self.config.interface.dscp,
+        )
         self._pump.settle = self.settle
         self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.gone = self.stop
@@ -375,6 +382,7 @@ class Service:
             mtu=self.mtu,
             counters={
                 "faults": self.faults,
+                "strange_marks": self._pump.strange_marks,
                 "send_errors": {kind.value: n for kind, n in self._pump.sender.errors.items()},
             },
             offload={
