@@ -47,8 +47,9 @@ DISCOVERY = {
 }
 UDP_GRO = 104
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
-# The low bits of the traffic class (RFC 3168 5).
+# The low bits of the traffic class (RFC 3168 5), which comes as one byte or as a native int.
 ECN = 3
+LOWEST = 0 if sys.byteorder == "little" else -1
 
 # What an offloaded send gives on kernels, drivers and routes that cannot segment (quinn#1128).
 REFUSALS = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
@@ -94,6 +95,7 @@ class UdpSocket:
         self._steered = SteeredSockets(
             self._socket, lambda sock: _configure(sock, version, mark, offload=False)
         )
+        self._pktinfo, self._traffic_class = PKTINFO[version][1], TRAFFIC_CLASS[version][1]
         self._plain_paths: set[Path] = set()
         # Keyed by identity, which costs a quarter of a hash; each value keeps its keys alive.
         self._sockaddrs: dict[int, tuple[Endpoint, Sockaddr]] = {}
@@ -305,13 +307,14 @@ class UdpSocket:
         except BlockingIOError:
             return None
         segment_size, pktinfo, ecn = 0, b"", 0
-        for level, kind, value in beside:
-            if level == socket.SOL_UDP and kind == UDP_GRO:
-                segment_size = int.from_bytes(value[:4], sys.byteorder)
-            elif (level, kind) == PKTINFO[self.version]:
+        # Only what was asked for comes, and no two of it have one number.
+        for _, kind, value in beside:
+            if kind == self._pktinfo:
                 pktinfo = value
-            elif (level, kind) == TRAFFIC_CLASS[self.version]:
-                ecn = int.from_bytes(value, sys.byteorder) & ECN
+            elif kind == self._traffic_class:
+                ecn = value[LOWEST] & ECN
+            elif kind == UDP_GRO:
+                segment_size = int.from_bytes(value[:4], sys.byteorder)
         if not 0 < segment_size < length:
             segment_size = length or 1
         local = self._locals.get(pktinfo) or self._remember_local(pktinfo)
