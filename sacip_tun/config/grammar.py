@@ -71,6 +71,7 @@ KEYS = {
         Key("PostDown", "post_down", _hook, many=True, hook=True),
         Key("EventHook", "event_hooks", event_hook, many=True, hook=True),
         Key("SaveConfig", "save_config", values.true_or_false),
+        Key("Dscp", "dscp", values.dscp),
         Key("HoldMegabytes", "hold_megabytes", values.megabytes),
         Key("ResendMegabytes", "resend_megabytes", values.megabytes),
         Key("Sacip", "sacip", values.on_or_off),

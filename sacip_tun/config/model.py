@@ -82,6 +82,8 @@ class InterfaceConfig:
     sacip: bool = True
     hold_megabytes: int = 4
     """MiB of inner packets held for each peer while no path carries."""
+    dscp: int | None = 0
+    """DSCP of outer datagrams with inner packets, 0 to 63; None is that of the inner packet."""
     resend_megabytes: int = 4
     """MiB of what was sent to each SACIP peer, kept for a moment to be sent again."""
 

@@ -26,6 +26,14 @@ MAX_MTU = 65535 - OVERHEAD
 INTERFACE_NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _DIGITS_AND_DOTS = re.compile(r"[0-9.]+")
+# The names of IANA's registry of DSCPs (RFC 2474, 2597, 3246, 5865, 8622).
+_DSCP_NAMES = {
+    **{f"CS{number}": 8 * number for number in range(8)},
+    **{f"AF{x}{y}": 8 * x + 2 * y for x in range(1, 5) for y in range(1, 4)},
+    "LE": 1,
+    "VOICE-ADMIT": 44,
+    "EF": 46,
+}
 # wg(8) would read a leading zero as octal, which nobody means.
 _MARK = re.compile(r"0|[1-9][0-9]{0,9}|0[xX][0-9a-fA-F]{1,8}")
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
@@ -119,6 +127,19 @@ def keepalive(text: str) -> int:
 def megabytes(text: str) -> int:
     """Return an amount of memory for each peer, in MiB; 0 is none."""
     return _number(text, 0, 1024, "an amount of memory in MiB")
+
+
+def dscp(text: str) -> int | None:
+    """Read the number or IANA's name of a DSCP, or `inherit`, which is None."""
+    if text.lower() == "inherit":
+        return None
+    if text.upper() in _DSCP_NAMES:
+        return _DSCP_NAMES[text.upper()]
+    try:
+        return _number(text, 0, 63, "a DSCP")
+    except ConfigError as error:
+        fix = "use 'inherit', a number from 0 to 63, or a name: CS0 to CS7, AF11 to AF43, EF, LE"
+        raise ConfigError(error.cause, fix) from None
 
 
 def mtu(text: str) -> int:

@@ -7,10 +7,10 @@ is their peer's. What else there is to note of their arrival can wait until then
 from collections.abc import Callable
 
 from sacip_tun.daemon import clock
+from sacip_tun.datapath import ecn
 from sacip_tun.datapath.codec import Codec, Opened
 from sacip_tun.linux.tun import InterfaceGone, Tun
-from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.linux.udp import RECEIVE_CAPACITY, Received, UdpSocket
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.messages import MIN_DATA_SIZE as DATA_OVERHEAD
 from sacip_tun.protocol.peer import Peer
@@ -23,7 +23,8 @@ RECEIVES_A_WAKE = 4
 class Inbound:
     """Moves packets from sockets to one TUN. Made and wired by the pump.
 
-    `gone` is called when the TUN was deleted, `settle` after each wake-up.
+    `gone` is called when the TUN was deleted, `settle` after each wake-up. `strange_marks` counts
+    runs whose ECN bits somebody on the way changed against the rules.
     """
 
     def __init__(self, tun: Tun, tunnel: Tunnel, codec: Codec) -> None:
@@ -32,6 +33,7 @@ class Inbound:
         self._codec = codec
         self._buffer = memoryview(bytearray(RECEIVE_CAPACITY))
         self._malformed = 0
+        self.strange_marks = 0
         self.gone: Callable[[], None] = lambda: None
         self.settle: Callable[[], None] = lambda: None
 
@@ -42,17 +44,15 @@ class Inbound:
             received = socket.receive(self._buffer)
             if received is None:
                 break
-            length, segment_size, local, remote = received
-            if length:
-                self._take(self._buffer[:length], segment_size, local, remote, now)
+            if received.length:
+                self._take(self._buffer[: received.length], received, now)
             else:
                 self._tunnel.drops[Drop.MALFORMED] += 1
         self.settle()
 
-    def _take(
-        self, data: memoryview, segment_size: int, local: Endpoint, remote: Endpoint, now: float
-    ) -> None:
-        for run in self._codec.open(data, segment_size, self._tunnel.keyring):
+    def _take(self, data: memoryview, received: Received, now: float) -> None:
+        local, remote = received.local, received.remote
+        for run in self._codec.open(data, received.segment_size, self._tunnel.keyring):
             if run.receiver is None:
                 for datagram in run.packets:
                     self._tunnel.receive(bytes(datagram), local, remote, now=now)
@@ -60,18 +60,26 @@ class Inbound:
             if run.failed:
                 self._tunnel.drops[Drop.BAD_TAG] += run.failed
             if run.packets:
-                self._take_run(run, run.receiver, local, remote, now)
+                self._take_run(run, run.receiver, received, now)
 
-    def _take_run(
-        self, run: Opened, receiver: int, local: Endpoint, remote: Endpoint, now: float
-    ) -> None:
+    def _take_run(self, run: Opened, receiver: int, received: Received, now: float) -> None:
         batch = self._tunnel.screen(receiver, run.counters, run.packets, now=now)
         if batch is None:
             return
         if batch.inner:
-            self._deliver(batch.peer, batch.inner)
+            inner = self._heed(batch.inner, received.ecn) if received.ecn else batch.inner
+            self._deliver(batch.peer, inner)
         length = sum(map(len, run.packets)) + len(run.packets) * DATA_OVERHEAD
-        self._tunnel.arrived(batch, length, local, remote, now=now)
+        self._tunnel.arrived(batch, length, received.local, received.remote, now=now)
+
+    def _heed(self, packets: list[memoryview], outer: int) -> list[memoryview]:
+        """Let inner packets say what the network said to the outer ones: congested, or not."""
+        # One is looked at for all: datagrams of one run left together, with the same bits.
+        if ecn.is_strange(packets[0], outer):
+            self.strange_marks += 1
+        kept = ecn.decapsulated(packets, outer)
+        self._tunnel.drops[Drop.UNMARKABLE] += len(packets) - len(kept)
+        return kept
 
     def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
         merged = self._codec.coalesce(

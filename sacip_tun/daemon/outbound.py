@@ -16,8 +16,8 @@ from sacip_tun.daemon.fitter import Fitter
 from sacip_tun.daemon.intake import Intake
 from sacip_tun.daemon.sender import Parcel, Sender
 from sacip_tun.daemon.train import Train
+from sacip_tun.datapath import ecn
 from sacip_tun.datapath.codec import Codec, Sealed
-from sacip_tun.datapath.ecn import mark
 from sacip_tun.datapath.fair_queue import FairQueue
 from sacip_tun.datapath.load import Load, loads
 from sacip_tun.datapath.split import split, without_first
@@ -38,9 +38,10 @@ BYTES_A_WAKE = 4 << 16
 class Outbound:
     """Moves packets from one TUN to the sockets. Made and wired by the pump.
 
-    `mtu` is the TUN's. `route` finds the peer of an inner address. `is_own` tells of a load's flow
-    and the time whether it is an outer datagram of ours. `gone` is called when the TUN was deleted,
-    `settle` after each wake-up. `marked` counts packets that were marked as having met congestion.
+    `mtu` is the TUN's. `dscp` is that of outer data, None for that of the inner packet. `route`
+    finds the peer of an inner address. `is_own` tells of a load and the time whether it is an outer
+    datagram of ours. `gone` is called when the TUN was deleted, `settle` after each wake-up.
+    `marked` counts packets that were marked as having met congestion.
     """
 
     def __init__(self, tun: Tun, tunnel: Tunnel, codec: Codec, sender: Sender, *, mtu: int) -> None:
@@ -56,6 +57,7 @@ class Outbound:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._again: asyncio.Handle | None = None
         self.marked = 0
+        self.dscp: int | None = 0
         self.route: Callable[[bytes], Peer | None] = tunnel.route
         self.is_own: Callable[[Load, float], bool] = lambda _load, _now: False
         self.gone: Callable[[], None] = lambda: None
@@ -122,7 +124,7 @@ class Outbound:
 
     def _tell(self, load: Load) -> Load | None:
         """Let the sender of a load know that its packets wait too long."""
-        marked = [mark(packet[VNET_HEADER:]) for packet in load.packets]
+        marked = [ecn.mark(packet[VNET_HEADER:]) for packet in load.packets]
         if all(marked):
             self.marked += len(marked)
             return load
@@ -224,9 +226,10 @@ class Outbound:
     ) -> None:
         """Let what was sealed leave with what waits before it, or that first."""
         train = self._train
-        if not train.fits(peer, grant, sealed):
+        traffic_class = ecn.encapsulated(packets[0][VNET_HEADER:], self.dscp)
+        if not train.fits(peer, grant, sealed, traffic_class):
             self._send_rest(now)
-            train.begin(peer, grant, sealed)
+            train.begin(peer, grant, sealed, traffic_class)
         train.add(sealed, packets)
         while (full := train.next_full()) is not None:
             self._send_part(full, now)
@@ -258,6 +261,7 @@ class Outbound:
             train.peer,
             torn=train.torn,
             fits=train.peer.path_mtu.fits(train.segment_size),
+            traffic_class=train.traffic_class,
         )
         if self._sender.send(parcel):
             train.peer.sent(data, train.segment_size, grant.session, now=now)

@@ -45,7 +45,8 @@ class Parcel:
 
     None stands for a handshake message or a frame, which is bound to its addresses. `torn` tells
     that the beginning of the same super-packet has left: the rest must not be sealed anew with it.
-    `fits` tells that the path is known to carry datagrams of this size whole.
+    `fits` tells that the path is known to carry datagrams of this size whole. `traffic_class` has
+    their outer DSCP and ECN bits.
     """
 
     data: memoryview
@@ -55,6 +56,7 @@ class Parcel:
     peer: Peer | None = None
     torn: bool = False
     fits: bool = False
+    traffic_class: int = 0
 
     def rest(self, taken: int) -> "Parcel":
         """Return what is left when `taken` bytes have gone."""
@@ -157,7 +159,7 @@ class Sender:
         try:
             whole = parcel.fits and socket.version == 6
             send = socket.send_fitting if whole else socket.send
-            send(parcel.data, parcel.size, parcel.local, parcel.remote)
+            send(parcel.data, parcel.size, parcel.local, parcel.remote, parcel.traffic_class)
         except OSError as error:
             return self._refused(error, parcel.rest(socket.taken), socket, again=again)
         return True

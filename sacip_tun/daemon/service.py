@@ -217,6 +217,7 @@ class Service:
             settle=self.settle,
             gone=self.stop,
         )
+        self._pump.outbound.dscp = self.config.interface.dscp
         self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.sender.tell = self._send_refused
         self._pump.sender.doubt = lambda peer: peer.liveness.doubt(now=clock.now())
@@ -381,6 +382,7 @@ class Service:
             mtu=self.mtu,
             counters={
                 "faults": self.faults,
+                "strange_marks": self._pump.inbound.strange_marks,
                 "send_errors": {kind.value: n for kind, n in self._pump.sender.errors.items()},
             },
             offload={

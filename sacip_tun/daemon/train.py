@@ -18,6 +18,7 @@ CAPACITY = 4 * SEAL_CAPACITY
 class Train:
     """Datagrams of `segment_size` bytes, the last perhaps shorter, to one peer over one path.
 
+    One send has one `traffic_class`, so all have the same outer DSCP and ECN bits.
     What they were made of is kept for the case that they cannot be sent. `torn` tells that
     datagrams of the first super-packet have left already: what waits is the rest of it. `again`
     tells that they had waited before.
@@ -28,7 +29,7 @@ class Train:
         self._start = self._end = 0
         self.peer: Peer | None = None
         self.grant: Grant | None = None
-        self.segment_size = 0
+        self.segment_size = self.traffic_class = 0
         # What it was made of, each with where its datagrams begin and end in the buffer.
         self._contents: list[tuple[int, int, memoryview]] = []
         self.again = False
@@ -44,7 +45,7 @@ class Train:
         """Where the next super-packet is to be sealed."""
         return self._buffer[self._end :]
 
-    def fits(self, peer: Peer, grant: Grant, sealed: Sealed) -> bool:
+    def fits(self, peer: Peer, grant: Grant, sealed: Sealed, traffic_class: int) -> bool:
         """Tell whether what was sealed into `room` may leave with what waits before it."""
         mine = self.grant
         return (
@@ -53,14 +54,16 @@ class Train:
             and mine.remote is grant.remote
             and mine.local is grant.local
             and sealed.segment_size == self.segment_size
+            and traffic_class == self.traffic_class
             and (self._end - self._start) % self.segment_size == 0
         )
 
-    def begin(self, peer: Peer, grant: Grant, sealed: Sealed) -> None:
+    def begin(self, peer: Peer, grant: Grant, sealed: Sealed, traffic_class: int) -> None:
         """Start anew with what was sealed into `room`; whatever waited before it has left."""
         self._start = self._end
         self.peer, self.grant = peer, grant
         self.segment_size = sealed.segment_size
+        self.traffic_class = traffic_class
         self._contents.clear()
         self.torn = False
 

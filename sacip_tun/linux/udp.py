@@ -2,19 +2,20 @@
 
 One socket for each address family, bound to the wildcard and never connected: a connected socket
 cannot roam (boringtun#187). The source of what goes out and the destination of what comes in are
-control messages (IP_PKTINFO), so that a change of address needs no new socket. UDP_SEGMENT cuts one
-buffer into equal datagrams in the kernel, UDP_GRO delivers a run of equal datagrams as one buffer.
+control messages (IP_PKTINFO), so that a change of address needs no new socket. So is the traffic
+class, DSCP and ECN, in both directions. UDP_SEGMENT cuts one buffer into equal datagrams in the
+kernel, UDP_GRO delivers a run of equal datagrams as one buffer.
 """
 
 import contextlib
 import errno
 import socket
-import struct
 import sys
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import NamedTuple, Self
 
+from sacip_tun.linux import ancillary
+from sacip_tun.linux.ancillary import PKTINFO, RECEIVE_TRAFFIC_CLASS, TRAFFIC_CLASS, Ancillary
 from sacip_tun.linux.errors import SocketError
 from sacip_tun.linux.steering import SteeredSockets
 from sacip_tun.protocol.address import Endpoint
@@ -33,7 +34,7 @@ CACHE_SIZE = 1024
 PORT_TRIES = 32
 
 # linux/in.h, in6.h, udp.h and asm-generic/socket.h: constants that the socket module lacks.
-IP_PKTINFO, IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_DONTFRAG = 8, 10, 23, 62
+IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_DONTFRAG = 10, 23, 62
 # DONT clears DF and cuts by the path MTU that the kernel learnt from ICMP. OMIT clears DF and heeds
 # no MTU but the interface's, PROBE sets DF and does the same.
 PMTUDISC_DONT, PMTUDISC_PROBE, PMTUDISC_OMIT = 0, 3, 5
@@ -44,27 +45,30 @@ DISCOVERY = {
     4: (socket.IPPROTO_IP, IP_MTU_DISCOVER),
     6: (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER),
 }
-UDP_SEGMENT, UDP_GRO = 103, 104
+UDP_GRO = 104
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
-PKTINFO = {4: (socket.IPPROTO_IP, IP_PKTINFO), 6: (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)}
-# in_pktinfo or in6_pktinfo, and the segment size.
-ANCILLARY_CAPACITY = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
+# The low bits of the traffic class (RFC 3168 5), which comes as one byte or as a native int.
+ECN = 3
+LOWEST = 0 if sys.byteorder == "little" else -1
 
 # What an offloaded send gives on kernels, drivers and routes that cannot segment (quinn#1128).
 REFUSALS = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
 
-Ancillary = list[tuple[int, int, bytes]]
 Sockaddr = tuple[str, int] | tuple[str, int, int, int]
 Path = tuple[Endpoint | None, Endpoint]
 
 
 class Received(NamedTuple):
-    """A run of datagrams of one remote: all `segment_size` long but the last, never 0."""
+    """A run of datagrams of one remote: all `segment_size` long but the last, never 0.
+
+    `ecn` are the ECN bits of their IP headers: the kernel merges only what has the same.
+    """
 
     length: int
     segment_size: int
     local: Endpoint
     remote: Endpoint
+    ecn: int = 0
 
 
 class UdpSocket:
@@ -91,10 +95,11 @@ class UdpSocket:
         self._steered = SteeredSockets(
             self._socket, lambda sock: _configure(sock, version, mark, offload=False)
         )
+        self._pktinfo, self._traffic_class = PKTINFO[version][1], TRAFFIC_CLASS[version][1]
         self._plain_paths: set[Path] = set()
         # Keyed by identity, which costs a quarter of a hash; each value keeps its keys alive.
         self._sockaddrs: dict[int, tuple[Endpoint, Sockaddr]] = {}
-        self._ancillaries: dict[tuple[int, int], tuple[Endpoint | None, Ancillary]] = {}
+        self._ancillaries: dict[tuple[int, int, int], tuple[Endpoint | None, Ancillary]] = {}
         self._locals: dict[bytes, Endpoint] = {}
         self._remotes: dict[Sockaddr, Endpoint] = {}
 
@@ -164,24 +169,27 @@ class UdpSocket:
         segment_size: int,
         local: Endpoint | None,
         remote: Endpoint,
+        traffic_class: int = 0,
     ) -> None:
         """Send `data` as datagrams of `segment_size` bytes, the last one perhaps shorter.
 
         `local` is the source, None for the kernel's choice; its interface, where not 0, is the one
-        to leave by. Raises OSError as the kernel gives it: BlockingIOError when the socket is full,
-        EINVAL or EADDRNOTAVAIL for a source that is gone, ENETUNREACH and others for the route.
+        to leave by. `traffic_class` has the DSCP and ECN bits of each. Raises OSError as the kernel
+        gives it: BlockingIOError when the socket is full, EINVAL or EADDRNOTAVAIL for a source that
+        is gone, ENETUNREACH and others for the route.
         """
         self.taken = 0
         length = len(data)
         if length <= segment_size:
-            self._send(data, 0, local, remote)
+            self._send(data, 0, local, remote, traffic_class)
             return
         if not self.offload or (self._plain_paths and (local, remote) in self._plain_paths):
-            self._send_plain(data, segment_size, local, remote)
+            self._send_plain(data, segment_size, local, remote, traffic_class)
             return
         step = min(MAX_SEGMENTS, MAX_PAYLOAD // segment_size) * segment_size or segment_size
         for start in range(0, length, step):
-            self._send_run(data[start : start + step], segment_size, local, remote)
+            part = data[start : start + step]
+            self._send_run(part, segment_size, local, remote, traffic_class)
 
     def send_whole(self, data: memoryview, local: Endpoint | None, remote: Endpoint) -> None:
         """Send one datagram that nobody may fragment.
@@ -189,17 +197,22 @@ class UdpSocket:
         Raises OSError as `send` does, and EMSGSIZE where the first link cannot carry it.
         """
         with self._discovery(PMTUDISC_PROBE, local, remote):
-            self._send(data, 0, local, remote)
+            self._send(data, 0, local, remote, 0)
 
     def send_fitting(
-        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+        self,
+        data: memoryview,
+        segment_size: int,
+        local: Endpoint | None,
+        remote: Endpoint,
+        traffic_class: int = 0,
     ) -> None:
         """Send as `send` does what is known to fit the path, whatever the kernel believes of it.
 
         Its path MTU is kept for ten minutes for each destination, over all paths that lead there.
         """
         with self._discovery(PMTUDISC_OMIT, local, remote):
-            self.send(data, segment_size, local, remote)
+            self.send(data, segment_size, local, remote, traffic_class)
 
     @contextlib.contextmanager
     def _discovery(self, mode: int, local: Endpoint | None, remote: Endpoint) -> Iterator[None]:
@@ -212,19 +225,24 @@ class UdpSocket:
             _set_discovery(outlet, self.version, USUAL[self.version])
 
     def _send_run(
-        self, run: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+        self,
+        run: memoryview,
+        segment_size: int,
+        local: Endpoint | None,
+        remote: Endpoint,
+        traffic_class: int,
     ) -> None:
         if len(run) <= segment_size:
-            self._send(run, 0, local, remote)
+            self._send(run, 0, local, remote, traffic_class)
             return
         try:
-            self._send(run, segment_size, local, remote)
+            self._send(run, segment_size, local, remote, traffic_class)
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise
             # EINVAL also means that the source is gone: then this raises it again, and the path
             # keeps its offload.
-            self._send_plain(run, segment_size, local, remote)
+            self._send_plain(run, segment_size, local, remote, traffic_class)
             self._refused(local, remote)
 
     def _refused(self, local: Endpoint | None, remote: Endpoint) -> None:
@@ -234,23 +252,33 @@ class UdpSocket:
         self._plain_paths.add((local, remote))
 
     def _send_plain(
-        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+        self,
+        data: memoryview,
+        segment_size: int,
+        local: Endpoint | None,
+        remote: Endpoint,
+        traffic_class: int,
     ) -> None:
         for start in range(0, len(data), segment_size):
-            self._send(data[start : start + segment_size], 0, local, remote)
+            self._send(data[start : start + segment_size], 0, local, remote, traffic_class)
 
     def _send(
-        self, data: memoryview, segment_size: int, local: Endpoint | None, remote: Endpoint
+        self,
+        data: memoryview,
+        segment_size: int,
+        local: Endpoint | None,
+        remote: Endpoint,
+        traffic_class: int,
     ) -> None:
         try:
             sockaddr = self._sockaddrs[id(remote)][1]
         except KeyError:
             sockaddr = self._remember_sockaddr(remote)
         try:
-            ancillary = self._ancillaries[id(local), segment_size][1]
+            beside = self._ancillaries[id(local), segment_size, traffic_class][1]
         except KeyError:
-            ancillary = self._remember_ancillary(local, segment_size)
-        self._outlet(local, remote).sendmsg((data,), ancillary, 0, sockaddr)
+            beside = self._remember_ancillary(local, segment_size, traffic_class)
+        self._outlet(local, remote).sendmsg((data,), beside, 0, sockaddr)
         self.taken += len(data)
 
     def _outlet(self, local: Endpoint | None, remote: Endpoint) -> socket.socket:
@@ -265,39 +293,42 @@ class UdpSocket:
         self._sockaddrs[id(remote)] = remote, sockaddr
         return sockaddr
 
-    def _remember_ancillary(self, local: Endpoint | None, segment_size: int) -> Ancillary:
+    def _remember_ancillary(
+        self, local: Endpoint | None, segment_size: int, traffic_class: int
+    ) -> Ancillary:
         if len(self._ancillaries) >= CACHE_SIZE:
             self._ancillaries.clear()
-        ancillary = _ancillary(self.version, local, segment_size)
-        self._ancillaries[id(local), segment_size] = local, ancillary
-        return ancillary
+        beside = ancillary.outgoing(self.version, local, segment_size, traffic_class)
+        self._ancillaries[id(local), segment_size, traffic_class] = local, beside
+        return beside
 
     # In
 
     def receive(self, buffer: memoryview) -> Received | None:
         """Receive one run of datagrams into `buffer` (RECEIVE_CAPACITY bytes); None when empty."""
         try:
-            length, ancillary, _, sockaddr = self._socket.recvmsg_into(
-                (buffer,), ANCILLARY_CAPACITY
-            )
+            length, beside, _, sockaddr = self._socket.recvmsg_into((buffer,), ancillary.CAPACITY)
         except BlockingIOError:
             return None
-        segment_size, pktinfo = 0, b""
-        for level, kind, value in ancillary:
-            if level == socket.SOL_UDP and kind == UDP_GRO:
-                segment_size = int.from_bytes(value[:4], sys.byteorder)
-            elif (level, kind) == PKTINFO[self.version]:
+        segment_size, pktinfo, ecn = 0, b"", 0
+        # Only what was asked for comes, and no two of it have one number.
+        for _, kind, value in beside:
+            if kind == self._pktinfo:
                 pktinfo = value
+            elif kind == self._traffic_class:
+                ecn = value[LOWEST] & ECN
+            elif kind == UDP_GRO:
+                segment_size = int.from_bytes(value[:4], sys.byteorder)
         if not 0 < segment_size < length:
             segment_size = length or 1
         local = self._locals.get(pktinfo) or self._remember_local(pktinfo)
         remote = self._remotes.get(sockaddr) or self._remember_remote(sockaddr)
-        return Received(length, segment_size, local, remote)
+        return Received(length, segment_size, local, remote, ecn)
 
     def _remember_local(self, pktinfo: bytes) -> Endpoint:
         if len(self._locals) >= CACHE_SIZE:
             self._locals.clear()
-        local = self._locals[pktinfo] = _destination(self.version, pktinfo, self.port)
+        local = self._locals[pktinfo] = ancillary.destination(self.version, pktinfo, self.port)
         return local
 
     def _remember_remote(self, sockaddr: Sockaddr) -> Endpoint:
@@ -314,6 +345,7 @@ def _configure(sock: socket.socket, version: int, mark: int, *, offload: bool) -
         sock.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
     else:
         sock.setsockopt(level, pktinfo, 1)
+    sock.setsockopt(*RECEIVE_TRAFFIC_CLASS[version], 1)
     _set_discovery(sock, version, USUAL[version])
     if mark:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
@@ -335,37 +367,3 @@ def _set_buffer(sock: socket.socket, forced: int, option: int, size: int) -> Non
         sock.setsockopt(socket.SOL_SOCKET, forced, size)
     except PermissionError:
         sock.setsockopt(socket.SOL_SOCKET, option, size)
-
-
-def _ancillary(version: int, local: Endpoint | None, segment_size: int) -> Ancillary:
-    """Return the control messages of a send; a segment size of 0 means one datagram.
-
-    Raises OSError (EINVAL), as the kernel would, where `local` is of the other family.
-    """
-    messages: Ancillary = []
-    if local is not None and local.host.version != version:
-        raise OSError(errno.EINVAL, f"{local.host} is no IPv{version} source")
-    if local is not None:
-        host = local.host.packed
-        # in_pktinfo: interface, source, (destination); in6_pktinfo: source, interface.
-        info = (
-            struct.pack("=i4s4x", local.interface, host)
-            if version == 4
-            else struct.pack("=16si", host, local.interface)
-        )
-        messages.append((*PKTINFO[version], info))
-    if segment_size:
-        messages.append((socket.SOL_UDP, UDP_SEGMENT, struct.pack("=H", segment_size)))
-    return messages
-
-
-def _destination(version: int, pktinfo: bytes, port: int) -> Endpoint:
-    """Return the address of ours that a datagram came to, with our port.
-
-    For IPv4 it is ipi_spec_dst, not the header's: that may be a broadcast address.
-    """
-    if version == 4:
-        return Endpoint(ip_address(pktinfo[4:8]), port)
-    host = ip_address(pktinfo[:16])
-    (interface,) = struct.unpack("=i", pktinfo[16:20])
-    return Endpoint(host, port, interface if host.is_link_local else 0)

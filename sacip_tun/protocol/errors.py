@@ -29,6 +29,7 @@ class Drop(Enum):
     REPLAYED = "counter seen or too old"
     EXPIRED_SESSION = "session past its limit"
     BAD_INNER = "inner packet malformed"
+    UNMARKABLE = "marked as congested on the way, and cannot carry the mark on"
     FORBIDDEN_SOURCE = "inner source not allowed for this peer"
     ROUTING_LOOP = "our own outer packet, routed into the tunnel"
     NO_PEER = "no peer for this destination"

@@ -42,6 +42,8 @@ class FakeSocket:
 
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, int]] = []
+        self.classes: list[int] = []
+        self.ecn = 0
         self.taken = 0
         self.sends_before_refusal = 0
         self.refuse: int | None = None
@@ -57,10 +59,11 @@ class FakeSocket:
             raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
         self.whole.append(bytes(data))
 
-    def send(self, data, segment_size, _local, _remote) -> None:
+    def send(self, data, segment_size, _local, _remote, traffic_class) -> None:
         if self.refuse is not None and len(self.sent) >= self.sends_before_refusal:
             raise OSError(self.refuse, os.strerror(self.refuse))
         self.sent.append((bytes(data), segment_size))
+        self.classes.append(traffic_class)
 
     def receive(self, buffer: memoryview) -> Received | None:
         if not self.incoming:
@@ -68,7 +71,7 @@ class FakeSocket:
         data, size = self.incoming.pop(0)
         buffer[: len(data)] = data
         here, there = endpoint("192.168.1.101"), endpoint("192.168.1.22")
-        return Received(len(data), size, here, there)
+        return Received(len(data), size, here, there, self.ecn)
 
 
 class Bench:
@@ -82,8 +85,14 @@ class Bench:
         self.hub_pump = self._pump(self.hub, self.hub_tun, self.hub_socket)
 
     @staticmethod
-    def _pump(host, tun, socket) -> Pump:
-        return Pump(tun, [socket], host.tunnel, PythonCodec(), mtu=1420)
+    def _pump(host, tun, socket, dscp: int | None = 0) -> Pump:
+        pump = Pump(tun, [socket], host.tunnel, PythonCodec(), mtu=1420)
+        pump.outbound.dscp = dscp
+        return pump
+
+    def choose(self, dscp: int | None) -> None:
+        """Let the laptop have another `Dscp`."""
+        self.pump = self._pump(self.laptop, self.tun, self.socket, dscp)
 
     def out(self, *packets: bytes) -> None:
         self.tun.to_read += [NO_HEADER + packet for packet in packets]
@@ -280,3 +289,93 @@ def test_a_probe_that_the_first_link_refuses_is_followed_by_smaller_ones(bench: 
         for datagram in datagrams:
             bench.pump.transmit(datagram)
     assert [len(data) + 28 for data in bench.socket.whole] == [1280]
+
+
+EF, AF41 = 46, 34
+
+
+def marked(number: int, traffic_class: int) -> bytes:
+    """An inner packet with DSCP and ECN bits, and a right checksum."""
+    packet = bytearray(packets(number + 1)[number])
+    packet[1] = traffic_class
+    packet[10:12] = (0xFFFF - sum(memoryview(packet[:20]).cast("H")) % 0xFFFF).to_bytes(2, "little")
+    return bytes(packet)
+
+
+def is_intact(packet: bytes) -> bool:
+    return sum(memoryview(packet[10:30]).cast("H")) % 0xFFFF == 0
+
+
+def test_the_outer_header_has_the_ecn_bits_of_the_inner_ones(bench: Bench) -> None:
+    sent = [marked(number, EF << 2 | bits) for number, bits in enumerate([0, 0, 2, 2, 1, 3, 0])]
+    bench.out(*sent)
+    assert bench.socket.classes == [0, 0, 2, 1, 3, 0]
+    assert [len(data) // size for data, size in bench.socket.sent] == [1, 1, 2, 1, 1, 1]
+    bench.across()
+    assert bench.hub_tun.written == [NO_HEADER + packet for packet in sent]
+
+
+@pytest.mark.parametrize(
+    ("dscp", "classes"),
+    [(0, [2, 0, 3]), (EF, [EF << 2 | 2, EF << 2, EF << 2 | 3]), (None, [AF41 << 2 | 2, 4, 3])],
+)
+def test_the_outer_dscp_is_none_a_fixed_one_or_the_inner_one(bench: Bench, dscp, classes) -> None:
+    bench.choose(dscp)
+    bench.out(marked(0, AF41 << 2 | 2), marked(1, 4), marked(2, 3))
+    assert bench.socket.classes == classes
+
+
+def test_what_carries_no_inner_packet_has_neither(bench: Bench) -> None:
+    bench.choose(EF)
+    bench.out(*packets(1))
+    bench.socket.classes.clear()
+    bench.laptop.peer.path_mtu.limit(1420, 1420, now=bench.world.now)
+    bench.laptop.tunnel.resumed(now=bench.world.now)
+    sent = bench.laptop.tunnel.datagrams_to_send()
+    for datagram in sent:
+        bench.pump.transmit(datagram)
+    assert len(bench.socket.classes) == len(sent) - len(bench.socket.whole) > 0
+    assert not any(bench.socket.classes)
+
+
+def test_what_waited_for_a_full_socket_keeps_its_class(bench: Bench) -> None:
+    bench.socket.refuse = errno.EAGAIN
+    bench.out(marked(0, 2), marked(1, 1))
+    bench.socket.refuse = None
+    bench.pump.sender.drain()
+    assert bench.socket.classes == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("outer", "arriving", "strange"),
+    [
+        (0, [0, 1, 2, 3], 0),
+        (1, [0, 1, 1, 3], 2),
+        (2, [0, 1, 2, 3], 2),
+        (3, [3, 3, 3], 1),
+    ],
+)
+def test_marks_of_the_outer_header_reach_the_inner_one(
+    bench: Bench, outer, arriving, strange
+) -> None:
+    """The rows of RFC 6040, figure 4."""
+    bench.hub_socket.ecn = outer
+    for number in range(4):
+        bench.out(marked(number, AF41 << 2 | number))
+    bench.across()
+    assert [packet[11] for packet in bench.hub_tun.written] == [AF41 << 2 | n for n in arriving]
+    assert all(map(is_intact, bench.hub_tun.written))
+    assert bench.hub.tunnel.drops[Drop.UNMARKABLE] == 4 - len(arriving)
+    assert bench.hub_pump.inbound.strange_marks == strange
+
+
+def test_marks_on_what_is_no_inner_packet_change_nothing(bench: Bench) -> None:
+    bench.hub_socket.ecn = 3
+    bench.laptop.tunnel.resumed(now=bench.world.now)
+    for datagram in bench.laptop.tunnel.datagrams_to_send():
+        bench.pump.transmit(datagram)
+    assert bench.socket.sent
+    bench.across()
+    assert bench.hub.tunnel.datagrams_to_send()  # the answer
+    assert not any(bench.hub.tunnel.drops.values())
+    assert bench.hub_pump.inbound.strange_marks == 0

@@ -43,7 +43,7 @@ class FakeSocket:
     def set_send_buffer(self, size: int) -> None:
         self.send_buffer = size
 
-    def send(self, data, _size, local, remote) -> None:
+    def send(self, data, _size, local, remote, _traffic_class) -> None:
         answer = self.always or (self.answers.pop(0) if self.answers else Refusal(0, len(data)))
         self.taken = answer.taken
         if answer.taken:
@@ -267,7 +267,7 @@ def test_a_full_socket_is_waited_for_by_the_loop():
         def fileno(self) -> int:
             return left.fileno()
 
-        def send(self, data, size, _local, _remote) -> None:
+        def send(self, data, size, _local, _remote, _traffic_class) -> None:
             self.taken = 0
             for start in range(0, len(data), size):
                 left.send(data[start : start + size])

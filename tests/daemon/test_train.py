@@ -10,6 +10,7 @@ from sacip_tun.protocol.grant import Grant
 A, B = endpoint("192.0.2.1"), endpoint("192.0.2.2")
 PEER, OTHER = object(), object()
 SUPERPACKET = memoryview(b"inner")
+CLASS = 2
 
 
 def grant(remote=B, local=A) -> Grant:
@@ -20,9 +21,9 @@ def couple(train: Train, count: int, size: int, last: int | None = None, fill: i
     length = (count - 1) * size + (size if last is None else last)
     train.room[:length] = bytes([fill]) * length
     sealed = Sealed(size, count, length)
-    if not train.fits(PEER, grant(), sealed):
+    if not train.fits(PEER, grant(), sealed, CLASS):
         train.rest()
-        train.begin(PEER, grant(), sealed)
+        train.begin(PEER, grant(), sealed, CLASS)
     train.add(sealed, [SUPERPACKET])
     return sealed
 
@@ -46,25 +47,26 @@ def test_small_datagrams_are_limited_by_their_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "granted", "size"),
+    ("peer", "granted", "size", "traffic_class"),
     [
-        (OTHER, grant(), 1452),
-        (PEER, grant(remote=endpoint("192.0.2.3")), 1452),
-        (PEER, grant(local=None), 1452),
-        (PEER, grant(), 1400),
+        (OTHER, grant(), 1452, CLASS),
+        (PEER, grant(remote=endpoint("192.0.2.3")), 1452, CLASS),
+        (PEER, grant(local=None), 1452, CLASS),
+        (PEER, grant(), 1400, CLASS),
+        (PEER, grant(), 1452, 0),
     ],
 )
-def test_another_peer_path_or_size_does_not_fit(peer, granted, size) -> None:
+def test_another_peer_path_size_or_class_does_not_fit(peer, granted, size, traffic_class) -> None:
     train = Train()
     couple(train, 2, 1452)
-    assert train.fits(PEER, grant(), Sealed(1452, 1, 1452))
-    assert not train.fits(peer, granted, Sealed(size, 1, size))
+    assert train.fits(PEER, grant(), Sealed(1452, 1, 1452), CLASS)
+    assert not train.fits(peer, granted, Sealed(size, 1, size), traffic_class)
 
 
 def test_nothing_follows_a_shorter_last_datagram() -> None:
     train = Train()
     couple(train, 3, 1452, last=100)
-    assert not train.fits(PEER, grant(), Sealed(1452, 1, 1452))
+    assert not train.fits(PEER, grant(), Sealed(1452, 1, 1452), CLASS)
 
 
 def test_room_ends_where_the_largest_super_packet_would_not_fit() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from sacip_tun.lab.namespaces import Network
 from sacip_tun.linux import udp
+from sacip_tun.linux.ancillary import UDP_SEGMENT
 from sacip_tun.linux.errors import SocketError
 from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
 from sacip_tun.protocol.address import Endpoint
@@ -146,7 +147,7 @@ class RefusingSocket:
         self.calls = []
 
     def sendmsg(self, buffers, ancillary, flags, sockaddr):
-        offloaded = any(kind == udp.UDP_SEGMENT for _, kind, _ in ancillary)
+        offloaded = any(kind == UDP_SEGMENT for _, kind, _ in ancillary)
         self.calls.append((offloaded, sum(map(len, buffers))))
         if offloaded:
             raise OSError(self.number, "refused")

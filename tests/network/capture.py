@@ -13,7 +13,10 @@ ICMP, IGMP, UDP = 1, 2, 17
 
 @dataclass(frozen=True)
 class Packet:
-    """One IP packet; ports and payload are those of UDP, 0 and the IP payload otherwise."""
+    """One IP packet; ports and payload are those of UDP, 0 and the IP payload otherwise.
+
+    `traffic_class` has the DSCP and ECN bits.
+    """
 
     time: float
     protocol: int
@@ -22,6 +25,7 @@ class Packet:
     source_port: int
     destination_port: int
     payload: bytes
+    traffic_class: int = 0
 
     def __repr__(self) -> str:
         ends = f"{self.source}:{self.source_port} > {self.destination}:{self.destination_port}"
@@ -79,13 +83,15 @@ def _packet(moment: float, frame: bytes) -> Packet | None:
         header = (datagram[0] & 15) * 4
         total = struct.unpack_from("!H", datagram, 2)[0]
         protocol, addresses = datagram[9], (datagram[12:16], datagram[16:20])
+        traffic_class = datagram[1]
     elif ethertype == 0x86DD:
         header, total = 40, 40 + struct.unpack_from("!H", datagram, 4)[0]
         protocol, addresses = datagram[6], (datagram[8:24], datagram[24:40])
+        traffic_class = struct.unpack_from("!H", datagram)[0] >> 4 & 0xFF
     else:
         return None
     payload, ports = datagram[header:total], (0, 0)
     if protocol == UDP:
         ports, payload = struct.unpack_from("!HH", payload), payload[8:]
     source, destination = (str(ip_address(address)) for address in addresses)
-    return Packet(moment, protocol, source, destination, *ports, payload)
+    return Packet(moment, protocol, source, destination, *ports, payload, traffic_class)

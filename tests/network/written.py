@@ -8,18 +8,29 @@ from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
 
 
 class WrittenTunnel(LabTunnel):
-    """`lines` go into every [Peer] section; `names` says that it reads `Hosts` of its host."""
+    """`lines` go into every [Peer] section, `interface` into the other one.
+
+    `names` says that it reads `Hosts` of its host.
+    """
 
     def __init__(
-        self, host: Host, address: str, lines: tuple[str, ...] = (), *, names: bool = False
+        self,
+        host: Host,
+        address: str,
+        lines: tuple[str, ...] = (),
+        *,
+        interface: tuple[str, ...] = (),
+        names: bool = False,
     ) -> None:
         super().__init__(host, address)
         self.lines = lines
+        self.interface = interface
         self.names = names
 
     def up(self, *remotes: Remote) -> None:
         text = ["[Interface]", f"PrivateKey = {self.keys.private}"]
         text += [f"Address = {self.address}", f"ListenPort = {self.listen_port}"]
+        text += self.interface
         for remote in remotes:
             text += ["[Peer]", f"PublicKey = {remote.public}", *self.lines]
             text.append(f"AllowedIPs = {', '.join(remote.allowed)}")
