@@ -1,10 +1,11 @@
 """The picture in docs/performance.md: a panel for each thing that matters, a bar for each row."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from contenders import CARRIERS, OURS
+from contenders import BARE, CARRIERS, OURS
 from figures import spread
 from ledger import Ledger
 
@@ -32,6 +33,7 @@ PANELS = (
 )  # fmt: skip
 COLOUR, OTHERS = "#0b6e4f", "#888888"
 HEIGHT = 0.38
+ERRORS = {"elinewidth": 0.7, "ecolor": "#333333"}
 
 
 def write(path: Path, ledger: Ledger) -> None:
@@ -58,24 +60,36 @@ def _figure(ledger: Ledger) -> Any:  # noqa: ANN401 - matplotlib's
 
 
 def _draw(plot: Any, panel: Panel, rows: list[str], ledger: Ledger) -> None:  # noqa: ANN401
+    limit = _limit(panel, rows, ledger)
     for number, key in enumerate(panel.keys):
+        shift = (number - (len(panel.keys) - 1) / 2) * HEIGHT
         for place, row in enumerate(rows):
             found = spread(ledger.rounds, row, key)
-            if found is None:
-                continue
-            at = place + (number - (len(panel.keys) - 1) / 2) * HEIGHT
-            colour = COLOUR if row.startswith(OURS) else OTHERS
-            error = [[found.median - found.low], [found.high - found.median]]
-            plot.barh(
-                at, found.median, HEIGHT, xerr=error, color=colour, alpha=0.55 if number else 1,
-                error_kw={"elinewidth": 0.7, "ecolor": "#333333"},
-            )  # fmt: skip
-            plot.text(found.high, at, f" {found.median:.3g}" if found.median < 100
-                      else f" {found.median:,.0f}", va="center", fontsize=6.5)  # fmt: skip
+            if found is not None:
+                colour = COLOUR if row.startswith(OURS) else OTHERS
+                look = {"color": colour, "alpha": 0.55 if number else 1, "error_kw": ERRORS}
+                errors = [[found.median - found.low], [found.high - found.median]]
+                plot.barh(place + shift, found.median, HEIGHT, xerr=errors, **look)
+                end = min(found.high, limit * 0.88)
+                plot.text(end, place + shift, _words(found.median), va="center", fontsize=6.5)
     words = f" ({', then '.join(panel.words)})" if len(panel.keys) > 1 else ""
     plot.set_title(f"{panel.title}{words}", loc="left", fontsize=8.5, fontweight="bold")
     plot.set_yticks(range(len(rows)), rows)
     if panel.logarithmic:
         plot.set_xscale("log")
-    plot.margins(x=0.18)
+        plot.margins(x=0.18)
+    else:
+        plot.set_xlim(0, limit)
     plot.spines[["top", "right"]].set_visible(False)
+
+
+def _limit(panel: Panel, rows: list[str], ledger: Ledger) -> float:
+    """Return where the axis ends; what no tunnel carries may be cut off there."""
+    if panel.logarithmic:
+        return math.inf
+    found = [spread(ledger.rounds, row, key) for row in rows if row != BARE for key in panel.keys]
+    return 1.2 * max((one.high for one in found if one is not None), default=1.0)
+
+
+def _words(value: float) -> str:
+    return f" {value:.3g}" if value < 100 else f" {value:,.0f}"

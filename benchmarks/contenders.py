@@ -158,14 +158,14 @@ def _by_name(*contenders: Contender) -> dict[str, Contender]:
 OURS = "sacip-tun"
 # Of these one TCP flow is measured, and nothing else.
 CUT, GATHERED = "sacip-tun, cut before the wire", "sacip-tun, cut and gathered by GRO"
-WIREGUARD, OPENVPN = "wireguard-go", "openvpn"
+WIREGUARD, OPENVPN, BARE = "wireguard-go", "openvpn", "no tunnel"
 _OURS, _GO, _OPENVPN = (
     Contender(OURS, sacip_tun),
     Contender(WIREGUARD, wireguard_go),
     Contender(OPENVPN, openvpn),
 )
 # Nothing in TCP or in the kernel looks for another address: there is nothing to wait for.
-_NOTHING = Contender("no tunnel", nothing, patience=10)
+_NOTHING = Contender(BARE, nothing, patience=10)
 # Of the handover benchmark.
 CONTENDERS = _by_name(_OURS, _GO, _OPENVPN, _NOTHING)
 # Of the benchmark of throughput.

@@ -37,19 +37,21 @@ class Target:
         others = [spread(rounds, name, self.key) for name in self.others]
         known = [other.median for other in others if other is not None]
         if ours is None or len(known) < len(others):
-            return Verdict(self, None if ours is None else ours.median, None, None)
+            return Verdict(self, None if ours is None else ours.median)
         # The better one of the others is the harder one.
-        best = (max if self.bound is Bound.LEAST else min)(known, default=1.0)
-        limit = best * self.factor
+        other = (max if self.bound is Bound.LEAST else min)(known, default=None)
+        limit = self.factor if other is None else self.factor * other
         held = ours.median >= limit if self.bound is Bound.LEAST else ours.median <= limit
-        return Verdict(self, ours.median, limit, held)
+        return Verdict(self, ours.median, other, limit, held)
 
     @property
     def demand(self) -> str:
         """What it says, in words."""
         if not self.others:
             return f"{self.bound} {self.factor:g}"
-        return f"{self.bound} {self.factor:g} times {' and '.join(self.others)}"
+        times = "" if self.factor == 1 else f"{self.factor:g} times "
+        better = "the better of " if len(self.others) > 1 else ""
+        return f"{self.bound} {times}that of {better}{' and '.join(self.others)}"
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,11 @@ class Verdict:
     """Whether a target is held; None where a row is missing."""
 
     target: Target
-    ours: float | None
-    limit: float | None
-    held: bool | None
+    ours: float | None = None
+    other: float | None = None
+    """That of the others which is the harder one; None where there is none to compare with."""
+    limit: float | None = None
+    held: bool | None = None
 
     @property
     def word(self) -> str:
@@ -67,8 +71,8 @@ class Verdict:
 
     def __str__(self) -> str:
         return (
-            f"{self.word.strip('*')}: {self.target.title}, {self.target.demand}: "
-            f"{number(self.ours)}, limit {number(self.limit)}"
+            f"{self.word.strip('*')}: {self.target.title}: {number(self.ours)}, "
+            f"{self.target.demand} ({number(self.other)}): {number(self.limit)}"
         )
 
 

@@ -9,6 +9,7 @@ Ends with 1 where a target (targets.py) is not held or a row could not be measur
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
@@ -99,7 +100,7 @@ def _options() -> argparse.Namespace:
 
 
 def _measured(options: argparse.Namespace) -> Ledger:
-    command = " ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
+    command = shlex.join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
     ledger = Ledger(environment.machine(), command, options.seconds)
 
     def keep() -> None:

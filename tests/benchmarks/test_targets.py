@@ -27,7 +27,9 @@ def test_at_least_is_held_against_the_better_one() -> None:
     target = Target("up", "up", Bound.LEAST, 2.5, (WIREGUARD, OPENVPN))
     others = [*rounds(WIREGUARD, "up", 400, 400), *rounds(OPENVPN, "up", 500, 600, 700)]
     good = target.judge([*others, *rounds(OURS, "up", 1500)])
-    assert (good.ours, good.limit, good.held) == (1500, 1500, True)
+    assert (good.ours, good.other, good.limit, good.held) == (1500, 600, 1500, True)
+    words = "at least 2.5 times that of the better of wireguard-go and openvpn (600): 1,500"
+    assert str(good) == f"held: up: 1,500, {words}"
     assert target.judge([*others, *rounds(OURS, "up", 1499)]).held is False
 
 
