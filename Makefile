@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # The lab and the tests build network namespaces: as root, by sudo where that is needed.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test check unit network bench handover clean
+.PHONY: demo test check unit network performance handover clean
 
 demo: .venv/ready
 	$(AS_ROOT) .venv/bin/sacip-tun lab
@@ -24,9 +24,11 @@ unit: .venv/ready-for-tests
 network: .venv/ready-for-tests
 	$(AS_ROOT) $(PYTHON) -m pytest -q -m "network and not slow"
 
-bench: .venv/ready-for-tests
+# Twenty minutes, in which nothing else should run; `--help` of the script has smaller portions.
+performance: .venv/ready-for-tests
 	tools/system-packages bench
-	$(AS_ROOT) $(PYTHON) benchmarks/throughput.py
+	$(PYTHON) -m pip install -q -e ".[report]"
+	$(AS_ROOT) $(PYTHON) benchmarks/throughput.py --json build/performance.json --profile --report docs
 
 # Half an hour and more; `--help` of the script has smaller portions.
 handover: .venv/ready-for-tests

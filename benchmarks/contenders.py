@@ -1,8 +1,9 @@
-"""What is compared in the handover benchmark: sacip-tun, wireguard-go, OpenVPN, and no tunnel.
+"""What the benchmarks compare: sacip-tun, wireguard-go, boringtun, OpenVPN, and no tunnel.
 
 Each is configured as its manual tells a user who moves, and not helped afterwards.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "network"))
 
 from openvpn import OpenVpn
 from places import Place
-from plain_tunnel import PlainTunnel
+from plain_tunnel import BORINGTUN, WIREGUARD_GO, PlainTunnel, Program
 
+from sacip_tun.lab.namespaces import Host
 from sacip_tun.lab.tunnel import LabTunnel, Remote
 from sacip_tun.linux.errors import SetupError
 
@@ -33,9 +35,14 @@ class Tunnel:
     """One that stands: where the hub is inside it, and how to look at it."""
 
     inner: str
+    processes: tuple[int, ...] = ()
+    """The daemons: the hub's, then the mover's."""
     mover_interface: str | None = None
-    mover_process: int | None = None
     ends: tuple[LabTunnel, ...] = ()
+
+    @property
+    def mover_process(self) -> int | None:
+        return self.processes[-1] if self.processes else None
 
     def events(self) -> list[Event]:
         """Return what ours reported at both ends; `who` is the host."""
@@ -44,21 +51,36 @@ class Tunnel:
 
 @dataclass(frozen=True)
 class Contender:
-    """One column of the table."""
+    """One that is measured."""
 
     name: str
     up: Callable[[Place], Tunnel]
-    patience: float
+    patience: float = 40.0
     """How long it is given to recover after the network has, in seconds."""
 
 
 def sacip_tun(place: Place) -> Tunnel:
+    return ours(place)
+
+
+def offloads_off(place: Place) -> Tunnel:
+    return ours(place, lines=("Offload = off",))
+
+
+def ours(place: Place, crowd: tuple[Remote, ...] = (), lines: tuple[str, ...] = ()) -> Tunnel:
+    """Bring ours up; a `crowd` is known to the hub, `lines` are in both [Interface] sections."""
     hub, mover = LabTunnel(place.hub, f"{HUB}/24"), LabTunnel(place.mover, f"{MOVER}/24")
-    hub.up(Remote(mover.keys.public))
-    mover.up(Remote(hub.keys.public, f"{place.hub_at}:51820", keepalive=place.keepalive))
+    hub.up_from_file(Remote(mover.keys.public, allowed=(f"{MOVER}/32",)), *crowd, lines=lines)
+    endpoint = f"{place.hub_at}:51820"
+    there = Remote(hub.keys.public, endpoint, (f"{HUB}/32",), keepalive=place.keepalive)
+    mover.up_from_file(there, lines=lines)
     mover.reach(HUB)
     _wait_for_sacip(hub, mover)
-    return Tunnel(HUB, mover.name, mover.process_id, (mover, hub))
+    return Tunnel(HUB, _process_ids(hub, mover), mover.name, (mover, hub))
+
+
+def _process_ids(*ends: LabTunnel) -> tuple[int, ...]:
+    return tuple(end.process_id for end in ends if end.process_id is not None)
 
 
 def _wait_for_sacip(hub: LabTunnel, mover: LabTunnel) -> None:
@@ -71,39 +93,89 @@ def _wait_for_sacip(hub: LabTunnel, mover: LabTunnel) -> None:
 
 def wireguard_go(place: Place) -> Tunnel:
     try:
-        return _wireguard_go(place)
+        return _plain(place, WIREGUARD_GO)
     except AssertionError:
         # Where two of them start in one moment, one may end with "Failed to listen on uapi socket:
         # no such file or directory". That says nothing about moves.
-        return _wireguard_go(place)
+        return _plain(place, WIREGUARD_GO)
 
 
-def _wireguard_go(place: Place) -> Tunnel:
-    hub, mover = PlainTunnel(place.hub, f"{HUB}/24"), PlainTunnel(place.mover, f"{MOVER}/24")
+def boringtun(place: Place) -> Tunnel:
+    return _plain(place, BORINGTUN)
+
+
+def _plain(place: Place, program: Program) -> Tunnel:
+    ends = (
+        PlainTunnel(place.hub, f"{HUB}/24", program),
+        PlainTunnel(place.mover, f"{MOVER}/24", program),
+    )
+    hub, mover = ends
     hub.up(Remote(mover.keys.public, allowed=(f"{MOVER}/32",)))
     endpoint = f"{place.hub_at}:51820"
     mover.up(Remote(hub.keys.public, endpoint, allowed=(f"{HUB}/32",), keepalive=place.keepalive))
     place.mover.run(["ping", "-c", "1", "-W", "10", HUB])
-    return Tunnel(HUB, mover.name, mover.process.pid)
+    processes = tuple(end.process.pid for end in ends if end.process is not None)
+    return Tunnel(HUB, processes, mover.name)
 
 
 def openvpn(place: Place) -> Tunnel:
     made = OpenVpn(place.hub, place.mover, place.hub_at, *FLOATING)
-    return Tunnel(made.inner, mover_process=made.processes[1].pid)
+    return Tunnel(made.inner, tuple(process.pid for process in made.processes))
 
 
 def nothing(place: Place) -> Tunnel:
     return Tunnel(place.hub_at)
 
 
+def cut(place: Place) -> Tunnel:
+    """Ours where no batch of UDP_SEGMENT passes the veth whole. Raises SetupError."""
+    for host in (place.hub, place.mover):
+        _ethtool(host, "eth0", "tx-udp-segmentation", "off", "gro", "off")
+    return sacip_tun(place)
+
+
+def gathered(place: Place) -> Tunnel:
+    """As `cut`, and the receiver's GRO gathers what it can, as it does behind a network card."""
+    for host in (place.hub, place.mover):
+        _ethtool(host, "eth0", "tx-udp-segmentation", "off", "gro", "on")
+    # A veth gives only that to GRO which comes from a device without TSO.
+    segment = place.others["lan"]
+    for line in segment.ip("-brief link show type veth").splitlines():
+        _ethtool(segment, line.partition("@")[0], "tso", "off")
+    return sacip_tun(place)
+
+
+def _ethtool(host: Host, interface: str, *features: str) -> None:
+    if shutil.which("ethtool") is None:
+        raise SetupError("the command `ethtool` is missing", "tools/system-packages bench")
+    host.run(["ethtool", "-K", interface, *features])
+
+
+def _by_name(*contenders: Contender) -> dict[str, Contender]:
+    return {contender.name: contender for contender in contenders}
+
+
 OURS = "sacip-tun"
-CONTENDERS = {
-    contender.name: contender
-    for contender in (
-        Contender(OURS, sacip_tun, 40),
-        Contender("wireguard-go", wireguard_go, 40),
-        Contender("openvpn", openvpn, 40),
-        # Nothing in TCP or in the kernel looks for another address: there is nothing to wait for.
-        Contender("no tunnel", nothing, 10),
-    )
-}
+# Of these one TCP flow is measured, and nothing else.
+CUT, GATHERED = "sacip-tun, cut before the wire", "sacip-tun, cut and gathered by GRO"
+WIREGUARD, OPENVPN, BARE = "wireguard-go", "openvpn", "no tunnel"
+_OURS, _GO, _OPENVPN = (
+    Contender(OURS, sacip_tun),
+    Contender(WIREGUARD, wireguard_go),
+    Contender(OPENVPN, openvpn),
+)
+# Nothing in TCP or in the kernel looks for another address: there is nothing to wait for.
+_NOTHING = Contender(BARE, nothing, patience=10)
+# Of the handover benchmark.
+CONTENDERS = _by_name(_OURS, _GO, _OPENVPN, _NOTHING)
+# Of the benchmark of throughput.
+CARRIERS = _by_name(
+    _OURS,
+    Contender("sacip-tun, offloads off", offloads_off),
+    _GO,
+    _OPENVPN,
+    Contender("boringtun", boringtun),
+    _NOTHING,
+    Contender(CUT, cut),
+    Contender(GATHERED, gathered),
+)

@@ -8,9 +8,6 @@ at a time; those that only wait for a dead connection do not count.
 """
 
 import argparse
-import datetime as dt
-import os
-import platform
 import signal
 import sys
 import threading
@@ -20,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import environment
 import report
 import results as files
 from contenders import CONTENDERS, OURS, Contender
@@ -126,15 +124,6 @@ def short_trial(move: Move) -> Result:
     return Trial(move, contender, LISTENING, 0, machine).make()
 
 
-def _machine() -> dict[str, str]:
-    return {
-        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
-        "processors": str(os.cpu_count()),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=3, help="of ours; 0 makes the report only")
@@ -192,11 +181,11 @@ def main() -> int:
     def keep(new: list[Result]) -> None:
         found[:] = files.merged(earlier, new)
         if options.json:
-            files.write(options.json, found, _machine())
+            files.write(options.json, found, environment.machine())
 
     made(list(_planned(options)), options.plot, keep)
     if options.report:
-        report.write(options.report, found, _machine(), options.plot)
+        report.write(options.report, found, environment.machine(), options.plot)
     else:
         print(report.tables(found))
     wrong = complaints(found) if options.short else not_held(found, MOVES)

@@ -14,12 +14,12 @@ import sys
 import time
 from pathlib import Path
 
-from throughput import HUB, LAPTOP, hosts
+from places import lan
 
-from sacip_tun.lab.namespaces import Host
+from sacip_tun.lab.namespaces import Host, Network
 from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
 
-OTHER = "192.168.1.2"
+LAPTOP, OTHER = "192.168.1.22", "192.168.1.2"
 IDLE_SECONDS = 20
 
 
@@ -64,11 +64,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
-    with hosts() as (hub, laptop):
+    with Network() as network:
+        place = lan(network, f"{LAPTOP}/24")
+        hub, laptop = place.hub, place.mover
         ready = [start_up(LabTunnel(laptop, "10.8.0.1/24")) for _ in range(rounds)]
         ends = LabTunnel(hub, "10.9.0.1/24"), LabTunnel(laptop, "10.9.0.2/24")
         ends[0].up(Remote(ends[1].keys.public))
-        ends[1].up(Remote(ends[0].keys.public, f"{HUB}:51820"))
+        ends[1].up(Remote(ends[0].keys.public, f"{place.hub_at}:51820"))
         ends[1].reach("10.9.0.1")
         addresses = [(LAPTOP, OTHER), (OTHER, LAPTOP)]
         notices = [notice(laptop, *addresses[number % 2]) for number in range(rounds)]

@@ -1,6 +1,5 @@
 """docs/handover.md, made of the results."""
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,7 +67,6 @@ def write(directory: Path, results: Sequence[Result], machine: dict[str, str], d
     names, moves, summaries = _known(results)
     page = PAGE.format(
         **machine,
-        versions=_versions(),
         traffic=TRAFFIC,
         runs=_runs(names, summaries),
         patience=_patience(names),
@@ -120,17 +118,3 @@ def _runs(names: Sequence[str], summaries: table.Summaries) -> str:
 
 def _patience(names: Sequence[str]) -> str:
     return ", ".join(f"{CONTENDERS[name].patience:.0f} s ({name})" for name in names)
-
-
-def _versions() -> str:
-    go = _first_line("wireguard-go", "--version").removeprefix("wireguard-go").strip()
-    vpn = " ".join(_first_line("openvpn", "--version").split()[:2])
-    return f"wireguard-go {go}, {vpn}"
-
-
-def _first_line(*command: str) -> str:
-    try:
-        printed = subprocess.run(command, check=False, capture_output=True, text=True).stdout
-    except FileNotFoundError:
-        return f"no {command[0]}"
-    return (printed.splitlines() or [""])[0]

@@ -1,9 +1,10 @@
 """The tables of docs/handover.md. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from contenders import CONTENDERS, OURS
 from limits import limit_of
+from markdown import table
 from moves import Move
 from summary import Figures, Summary
 from verdict import Outcome
@@ -21,7 +22,7 @@ def stalls(moves: Sequence[Move], names: Sequence[str], summaries: Summaries) ->
         + [_stall(summaries.get((move.name, name))) for name in names]
         for move in moves
     )
-    return _table(["move", "outage", "to hold", *names], rows)
+    return table(["move", "outage", "to hold", *names], rows)
 
 
 def streams(moves: Sequence[Move], names: Sequence[str], summaries: Summaries) -> str:
@@ -30,7 +31,7 @@ def streams(moves: Sequence[Move], names: Sequence[str], summaries: Summaries) -
         [move.title, *(_stream(summaries.get((move.name, name))) for name in names)]
         for move in moves
     )
-    return _table(["move", *names], rows)
+    return table(["move", *names], rows)
 
 
 FLOWS = ("both ways, up", "both ways, down", "up", "down", "keystrokes")
@@ -44,7 +45,7 @@ def ours(moves: Sequence[Move], summaries: Summaries) -> str:
         if summary is not None:
             rows.append([move.title, *_all_figures(summary)])
     heads = ["move", "SHA-256 right", *FLOWS, "retransmitted segments", "moves reported"]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _all_figures(summary: Summary) -> list[str]:
@@ -124,8 +125,3 @@ def duration(seconds: float) -> str:
     if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if round(seconds, 1) < 10 else f"{seconds:.0f} s"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

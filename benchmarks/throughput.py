@@ -1,161 +1,129 @@
-"""How much one TCP flow carries: sacip-tun beside Debian's wireguard-go and OpenVPN.
+"""What tunnels carry, how long a packet takes, and what that costs: ours beside the others.
 
-    python benchmarks/throughput.py [--rounds 5] [--seconds 5] [--json FILE]
+    python benchmarks/throughput.py [--rounds 5] [--seconds 3] [--only NAME ...] [--peers 1 100 ...]
+                                    [--profile] [--json FILE] [--from FILE] [--report docs]
 
 Both ends run on this machine, in network namespaces of the run's own. The rounds are interleaved,
 so that what else the machine does meets all alike; figures are medians, ratios are of one run.
-The veth between the hosts passes UDP_SEGMENT batches whole: no wire of 1500 bytes is in between.
+Ends with 1 where a target (targets.py) is not held or a row could not be measured.
 """
 
 import argparse
-import json
-import statistics
+import shlex
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "network"))
+import environment
+import hotspots
+import performance
+from contenders import CARRIERS, OURS
+from figures import Figures, Round, row_of_crowd, spread
+from ledger import Ledger
+from measurement import FIRST, Measurement
+from targets import verdicts
 
-from openvpn import OpenVpn
-from plain_tunnel import PlainTunnel
+from sacip_tun.linux.errors import SetupError
 
-from sacip_tun.lab.namespaces import Host, Network
-from sacip_tun.lab.tunnel import LabTunnel, Remote
-
-HUB, LAPTOP = "192.168.1.101", "192.168.1.22"
-
-
-@dataclass(frozen=True)
-class Tunnel:
-    """A tunnel that stands: whom to ping, and whose CPU time and memory counts."""
-
-    inner: str
-    processes: tuple[int, ...]
-
-
-@contextmanager
-def hosts() -> Iterator[tuple[Host, Host]]:
-    with Network() as network:
-        segment = network.segment("lan")
-        hub, laptop = network.host("hub"), network.host("laptop")
-        hub.plug(segment, "eth0", f"{HUB}/24")
-        laptop.plug(segment, "eth0", f"{LAPTOP}/24")
-        yield hub, laptop
+PEERS = (1, 100, 1_000, 10_000)
+PROFILED = 4.0
+# What a tunnel's start, iperf3 or ping can fail with; the others' starts are the tests' own and
+# assert. One row less is no reason to lose the others.
+FAILURES = (
+    SetupError,
+    subprocess.SubprocessError,
+    AssertionError,
+    RuntimeError,
+    OSError,
+    ValueError,
+)
 
 
-def sacip_tun(hub: Host, laptop: Host) -> Tunnel:
-    ends = LabTunnel(hub, "10.9.0.1/24"), LabTunnel(laptop, "10.9.0.2/24")
-    ends[0].up(Remote(ends[1].keys.public, allowed=("10.9.0.2/32",)))
-    ends[1].up(Remote(ends[0].keys.public, f"{HUB}:51820", ("10.9.0.1/32",)))
-    ends[1].reach("10.9.0.1")
-    return Tunnel("10.9.0.1", _pids(hub, laptop))
+def run(ledger: Ledger, options: argparse.Namespace, keep: Callable[[], None]) -> None:
+    """Make all rounds, and give each to the ledger as it ends."""
+    measurement, start = Measurement(ledger.seconds), time.monotonic()
+    work: dict[str, Callable[[], Figures]] = {}
+    for name in options.only:
+        work[name] = lambda name=name: measurement.of(CARRIERS[name])
+    for peers in options.peers:
+        work[row_of_crowd(peers)] = lambda peers=peers: measurement.of_crowd(peers)
+    for number in range(1, options.rounds + 1):
+        for row, measured in work.items():
+            ledger.rounds.append(_made(row, number, measured))
+            _tell(ledger.rounds[-1], time.monotonic() - start)
+            keep()
 
 
-def wireguard_go(hub: Host, laptop: Host) -> Tunnel:
-    ends = PlainTunnel(hub, "10.7.0.1/24"), PlainTunnel(laptop, "10.7.0.2/24")
-    ends[0].up(Remote(ends[1].keys.public, allowed=("10.7.0.2/32",)))
-    ends[1].up(Remote(ends[0].keys.public, f"{HUB}:51820", ("10.7.0.1/32",)))
-    laptop.run(["ping", "-c", "2", "10.7.0.1"])
-    return Tunnel("10.7.0.1", _pids(hub, laptop))
+def _made(row: str, number: int, measured: Callable[[], Figures]) -> Round:
+    try:
+        return Round(row, number, measured())
+    except FAILURES as error:
+        said = "; ".join([repr(error), *getattr(error, "__notes__", ())])
+        return Round(row, number, error=said)
 
 
-def openvpn(hub: Host, laptop: Host) -> Tunnel:
-    return Tunnel(OpenVpn(hub, laptop, HUB).inner, _pids(hub, laptop))
+def _tell(made: Round, elapsed: float) -> None:
+    figures = ", ".join(f"{key} {value:.4g}" for key, value in made.figures.items())
+    said = f"FAILED: {made.error}" if made.error is not None else figures
+    print(f"{elapsed:6.0f} s  round {made.number}, {made.row}: {said}", file=sys.stderr)
 
 
-def nothing(_hub: Host, _laptop: Host) -> Tunnel:
-    return Tunnel(HUB, ())
+def profile(ledger: Ledger) -> None:
+    """Look where the time goes; say why not where that fails."""
+    best = spread(ledger.rounds, OURS, "udp 64")
+    try:
+        ledger.profiles = hotspots.profiles(PROFILED, best.median if best else FIRST)
+    except FAILURES as error:
+        print(f"no profile: {error!r}", file=sys.stderr)
 
 
-CONTENDERS: dict[str, Callable[[Host, Host], Tunnel]] = {
-    "sacip-tun": sacip_tun,
-    "wireguard-go": wireguard_go,
-    "openvpn": openvpn,
-    "no tunnel": nothing,
-}
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each TCP flow")
+    parser.add_argument(
+        "--only", nargs="*", choices=CARRIERS, metavar="NAME", help=", ".join(CARRIERS)
+    )
+    parser.add_argument("--peers", nargs="*", type=int, metavar="N", help="of a hub of ours")
+    parser.add_argument("--profile", action="store_true", help="look where the time goes, last")
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--from", type=Path, dest="earlier", help="measure nothing, read this file")
+    parser.add_argument("--report", type=Path, help="write performance.md and .svg into it")
+    options = parser.parse_args()
+    everything = options.only is None
+    options.only = list(CARRIERS) if everything else options.only
+    if options.peers is None:
+        options.peers = list(PEERS) if everything else []
+    return options
 
 
-def _pids(*ends: Host) -> tuple[int, ...]:
-    return tuple(pid for host in ends for pid in host.process_ids())
+def _measured(options: argparse.Namespace) -> Ledger:
+    command = shlex.join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
+    ledger = Ledger(environment.machine(), command, options.seconds)
 
+    def keep() -> None:
+        if options.json:
+            ledger.write(options.json)
 
-def _cpu_seconds(pids: tuple[int, ...]) -> float:
-    fields = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
-    return sum(int(user) + int(system) for *_, user, system in (f[:13] for f in fields)) / 100
-
-
-def _memory(pids: tuple[int, ...]) -> float:
-    """The largest resident set so far of any end, in MB."""
-    texts = (Path(f"/proc/{pid}/status").read_text() for pid in pids)
-    peaks = [int(text.partition("VmHWM:")[2].split()[0]) / 1024 for text in texts]
-    return max(peaks, default=0.0)
-
-
-def measure(build: Callable[[Host, Host], Tunnel], seconds: int) -> dict[str, float]:
-    """One round: a TCP flow from the laptop to the hub, then one the other way."""
-    with hosts() as (hub, laptop):
-        tunnel = build(hub, laptop)
-        up, cpu, size = _flow(hub, laptop, tunnel, seconds, [])
-        down, _, _ = _flow(hub, laptop, tunnel, seconds, ["-R"])
-        return {
-            "up Mbit/s": up,
-            "down Mbit/s": down,
-            "CPU s/GB": cpu / size * 1e9,
-            "idle RTT ms": _round_trip(laptop, tunnel),
-            "peak MB": _memory(tunnel.processes),
-        }
-
-
-def _flow(
-    hub: Host, laptop: Host, tunnel: Tunnel, seconds: int, options: list[str]
-) -> tuple[float, float, int]:
-    server = hub.start(["iperf3", "-s", "-1", "-B", tunnel.inner])
-    time.sleep(0.3)
-    before = _cpu_seconds(tunnel.processes)
-    command = ["iperf3", "-c", tunnel.inner, "-t", str(seconds), "-J", *options]
-    report = json.loads(laptop.run(command).stdout)["end"]["sum_received"]
-    server.wait(10)
-    spent = _cpu_seconds(tunnel.processes) - before
-    return report["bits_per_second"] / 1e6, spent, report["bytes"]
-
-
-def _round_trip(laptop: Host, tunnel: Tunnel) -> float:
-    command = ["ping", "-q", "-c", "200", "-i", "0.005", tunnel.inner]
-    return float(laptop.run(command).stdout.rpartition(" = ")[2].split("/")[1])
+    run(ledger, options, keep)
+    if options.profile:
+        profile(ledger)
+        keep()
+    return ledger
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    for number in range(options.rounds):
-        for name, build in CONTENDERS.items():
-            rounds[name].append(measure(build, options.seconds))
-            print(f"round {number + 1}, {name}: {rounds[name][-1]}", file=sys.stderr)
-    medians = {
-        name: {key: statistics.median(r[key] for r in results) for key in results[0]}
-        for name, results in rounds.items()
-    }
-    _print(medians)
-    if options.json:
-        options.json.write_text(json.dumps({"rounds": rounds, "medians": medians}, indent=1))
-    return 0
-
-
-def _print(medians: dict[str, dict[str, float]]) -> None:
-    ours = medians["sacip-tun"]
-    print("| | " + " | ".join(ours) + " | ours is, up and down |")
-    print("|---|" + "---|" * (len(ours) + 1))
-    for name, figures in medians.items():
-        ratios = [ours[key] / figures[key] for key in ("up Mbit/s", "down Mbit/s")]
-        cells = [f"{value:,.2f}" if value < 10 else f"{value:,.0f}" for value in figures.values()]
-        print(f"| {name} | " + " | ".join(cells) + " | {:.2f} and {:.2f} times |".format(*ratios))
+    options = _options()
+    ledger = Ledger.read(options.earlier) if options.earlier else _measured(options)
+    if options.report:
+        performance.write(options.report, ledger)
+    else:
+        print(performance.tables(ledger))
+    judged, errors = verdicts(ledger.rounds), ledger.errors()
+    print("\n".join([*map(str, judged), *errors]), file=sys.stderr)
+    return 1 if errors or any(verdict.held is False for verdict in judged) else 0
 
 
 if __name__ == "__main__":

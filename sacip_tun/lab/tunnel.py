@@ -47,6 +47,19 @@ class Remote:
     preshared: str | None = field(default=None, repr=False)
     keepalive: int | None = None
 
+    @property
+    def section(self) -> str:
+        """The [Peer] section that says the same."""
+        lines = {
+            "PublicKey": self.public,
+            "PresharedKey": self.preshared,
+            "AllowedIPs": ", ".join(self.allowed) or None,
+            "Endpoint": self.endpoint,
+            "PersistentKeepalive": self.keepalive,
+        }
+        given = (f"{key} = {value}\n" for key, value in lines.items() if value is not None)
+        return "[Peer]\n" + "".join(given)
+
 
 class LabTunnel:
     """One end: its key, its inner address, and the daemon that runs it."""
@@ -84,6 +97,24 @@ class LabTunnel:
         line += ["--listen-port", str(self.listen_port)]
         for number, remote in enumerate(remotes):
             line += self._arguments(number, remote)
+        self._start(line)
+
+    def up_from_file(self, *remotes: Remote, lines: tuple[str, ...] = ()) -> None:
+        """Bring it up from a configuration file, with `lines` in its [Interface] section too.
+
+        For more peers than a command line can name, and for what it has no option for.
+        """
+        addresses = ", ".join((self.address, *self.more))
+        own = [f"PrivateKey = {self.keys.private}", f"Address = {addresses}"]
+        own += [f"ListenPort = {self.listen_port}", *lines]
+        sections = ["\n".join(["[Interface]", *own])]
+        sections += [remote.section for remote in remotes]
+        path = self.host.network.directory / f"{self.name}.conf"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write("\n".join(sections))
+        self._start(["up", str(path), "--foreground"])
+
+    def _start(self, line: list[str]) -> None:
         self._daemon = self.host.start([*PROGRAM, *line])
         self._wait_until_up(self._daemon)
         self._monitor = self.host.start([*PROGRAM, "monitor", self.name, "--json"])
