@@ -7,17 +7,19 @@ is their peer's. What else there is to note of their arrival can wait until then
 from collections.abc import Callable
 
 from sacip_tun.daemon import clock
+from sacip_tun.daemon.gathering import Gathering
 from sacip_tun.datapath import ecn
 from sacip_tun.datapath.codec import Codec, Opened
 from sacip_tun.linux.tun import InterfaceGone, Tun
-from sacip_tun.linux.udp import RECEIVE_CAPACITY, Received, UdpSocket
+from sacip_tun.linux.udp import Received, UdpSocket
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.messages import MIN_DATA_SIZE as DATA_OVERHEAD
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.tunnel import Tunnel
 
-# Batches received in one wake-up: what is to be sent waits for it (datapath.md 7).
-RECEIVES_A_WAKE = 4
+# Receives and bytes in one wake-up: what is to be sent waits for it, a millisecond or so.
+RECEIVES_A_WAKE = 64
+BYTES_A_WAKE = 4 << 16
 
 
 class Inbound:
@@ -31,24 +33,45 @@ class Inbound:
         self._tun = tun
         self._tunnel = tunnel
         self._codec = codec
-        self._buffer = memoryview(bytearray(RECEIVE_CAPACITY))
+        self._gathering = Gathering()
         self._malformed = 0
         self.strange_marks = 0
         self.gone: Callable[[], None] = lambda: None
         self.settle: Callable[[], None] = lambda: None
 
     def readable(self, socket: UdpSocket) -> None:
-        """Move what a socket has, a bounded number of batches, to the TUN."""
-        now = clock.now()
-        for _ in range(RECEIVES_A_WAKE):
-            received = socket.receive(self._buffer)
+        """Move what a socket has, a bounded number of bytes, to the TUN."""
+        now, taken = clock.now(), 0
+        for number in range(RECEIVES_A_WAKE):
+            received = socket.receive(self._gathering.room)
             if received is None:
                 break
             if received.length:
-                self._take(self._buffer[: received.length], received, now)
+                self._gather(received, now)
             else:
                 self._tunnel.drops[Drop.MALFORMED] += 1
+            # The first need not wait for what may be behind it.
+            if (number == 0 and received.is_single) or self._gathering.full:
+                self._take_gathered(now)
+            taken += received.length
+            if taken >= BYTES_A_WAKE:
+                break
+        self._take_gathered(now)
         self.settle()
+
+    def _gather(self, received: Received, now: float) -> None:
+        if not self._gathering.add(received):
+            before = self._gathering.data
+            first = self._gathering.first
+            self._gathering.begin(received)
+            if first is not None:
+                self._take(before, first, now)
+
+    def _take_gathered(self, now: float) -> None:
+        first = self._gathering.first
+        if first is not None:
+            self._gathering.clear()
+            self._take(self._gathering.data, first, now)
 
     def _take(self, data: memoryview, received: Received, now: float) -> None:
         local, remote = received.local, received.remote

@@ -70,6 +70,15 @@ class Received(NamedTuple):
     remote: Endpoint
     ecn: int = 0
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one datagram."""
+        return self.length == self.segment_size
+
+    def is_shorter_than(self, other: "Received") -> bool:
+        """Tell whether it is one datagram, and shorter than those of `other`."""
+        return self.is_single and self.length < other.segment_size
+
 
 class UdpSocket:
     """A UDP socket of one address family.
