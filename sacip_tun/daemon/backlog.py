@@ -13,6 +13,8 @@ from collections.abc import Callable
 DRAIN_TIME = 0.002
 # Bounds of the buffer in bytes: two datagrams, and 4 ms of a gigabit.
 SHORTEST, LONGEST = 1 << 12, 1 << 19
+# Where nothing is known of a link: full soon, so that it is known soon.
+FIRST = 1 << 15
 # One measurement changes it by no more than these factors.
 SHRINK, GROW = 1 / 4, 2.0
 # Bytes of one send, where nothing is known of a slow link: what UDP_SEGMENT takes.
@@ -24,13 +26,19 @@ class Backlog:
 
     def __init__(self, resize: Callable[[int], None]) -> None:
         self._resize = resize
-        self._length = LONGEST
         self._full_since: float | None = None
+        self.restart()
 
     @property
     def burst(self) -> int:
         """How many bytes to send in one go: on a slow link, no more than the buffer is long."""
-        return min(WHOLE_BURST, self._length)
+        return min(WHOLE_BURST, self._length) if self._measured else WHOLE_BURST
+
+    def restart(self) -> None:
+        """Know nothing of the link: it may be another one."""
+        self._full_since = None
+        self._length, self._measured = FIRST, False
+        self._resize(FIRST)
 
     def full(self, *, now: float) -> None:
         """Take note that the socket takes nothing more."""
@@ -41,6 +49,7 @@ class Backlog:
         if self._full_since is None:
             return
         elapsed, self._full_since = max(now - self._full_since, 1e-6), None
+        self._measured = True
         wanted = self._length * min(max(DRAIN_TIME / elapsed, SHRINK), GROW)
         length = int(min(max(wanted, SHORTEST), LONGEST))
         if length != self._length:

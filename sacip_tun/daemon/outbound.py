@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 
 from sacip_tun.daemon import clock
+from sacip_tun.daemon.backlog import WHOLE_BURST
 from sacip_tun.daemon.fitter import Fitter
 from sacip_tun.daemon.intake import Intake
 from sacip_tun.daemon.sender import Parcel, Sender
@@ -143,14 +144,17 @@ class Outbound:
     def _forward(self, now: float) -> None:
         budget = BYTES_A_WAKE
         while budget > 0 and not self._sender.full:
+            burst = self._queue.quantum = self._sender.burst
             load = self._queue.pop(now=now)
             if load is None:
                 break
-            load, rest = split(load, self._sender.burst)
+            load, rest = split(load, burst)
             if rest is not None:
                 self._queue.push_back(rest)
             budget -= load.length
             self._send(load, now)
+            if burst < WHOLE_BURST:
+                self._depart(now)  # coupled with others it would be a long burst again
         self._depart(now)
         # Where the sockets are full, the sender calls when they are not any more.
         if self._queue and not self._sender.full and self._loop and not self._again:

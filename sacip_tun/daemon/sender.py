@@ -106,6 +106,11 @@ class Sender:
         """How many bytes to send in one go."""
         return min((backlog.burst for backlog in self._backlogs.values()), default=WHOLE_BURST)
 
+    def restart(self) -> None:
+        """Know nothing of the links below any more: they may be others."""
+        for backlog in self._backlogs.values():
+            backlog.restart()
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Use this loop to wait for full sockets."""
         self._loop = loop

@@ -312,6 +312,8 @@ class Service:
         self.settle()
 
     def _retry_offload(self) -> None:
+        """Forget what was learnt of the way out: it may be another one."""
+        self._pump.sender.restart()
         for socket in self._sockets:
             socket.retry_offload()
 
@@ -382,6 +384,7 @@ class Service:
             mtu=self.mtu,
             counters={
                 "faults": self.faults,
+                "marked": self._pump.outbound.marked,
                 "strange_marks": self._pump.inbound.strange_marks,
                 "send_errors": {kind.value: n for kind, n in self._pump.sender.errors.items()},
             },

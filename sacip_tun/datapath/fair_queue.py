@@ -20,8 +20,11 @@ from sacip_tun.datapath.codec import MAX_PACKET
 from sacip_tun.datapath.codel import CoDel
 from sacip_tun.datapath.load import Load
 
-# Bytes that a flow may send in its turn: one train (RFC 8290 5.2 has one packet).
+# Bytes that a flow may send in its turn: one train, where nobody says less (RFC 8290 5.2).
 QUANTUM: Final = MAX_PACKET
+
+# A queue of one packet is none, however long it waits (RFC 8289 4.2); bytes, an Ethernet frame.
+SHORT: Final = 1500
 
 Tell = Callable[[Load], Load | None]
 """Mark a load, or take a packet off its head; returns what is left of it, None for nothing."""
@@ -31,18 +34,23 @@ Tell = Callable[[Load], Load | None]
 class _Flow:
     """The loads of one flow, oldest first."""
 
+    deficit: int
+    bytes: int = 0
     waiting: deque[Load] = field(default_factory=deque)
     codel: CoDel = field(default_factory=CoDel)
-    deficit: int = QUANTUM
-    bytes: int = 0
 
 
 class FairQueue:
-    """Loads of all flows. `tell` is how a sender hears of a queue, `drop` gets what had to go."""
+    """Loads of all flows. `tell` is how a sender hears of a queue, `drop` gets what had to go.
+
+    `quantum` is what a flow may send in its turn, in bytes: little on a slow link, where the turns
+    of others take long.
+    """
 
     def __init__(self, tell: Tell, drop: Callable[[Load], None]) -> None:
         self._tell = tell
         self._drop = drop
+        self.quantum = QUANTUM
         self._flows: dict[bytes, _Flow] = {}
         self._new: deque[bytes] = deque()
         self._old: deque[bytes] = deque()
@@ -54,7 +62,7 @@ class FairQueue:
         """Let a load wait behind those of its flow."""
         flow = self._flows.get(load.flow)
         if flow is None:
-            flow = self._flows[load.flow] = _Flow()
+            flow = self._flows[load.flow] = _Flow(self.quantum)
             self._new.append(load.flow)
         load.since = now
         flow.waiting.append(load)
@@ -76,7 +84,7 @@ class FairQueue:
             key = turn[0]
             flow = self._flows[key]
             if flow.deficit <= 0:
-                flow.deficit += QUANTUM
+                flow.deficit += self.quantum
                 self._old.append(turn.popleft())
                 continue
             load = self._next_of(flow, now)
@@ -103,7 +111,7 @@ class FairQueue:
         while flow.waiting:
             load = flow.waiting.popleft()
             flow.bytes -= load.length
-            waited, last = now - load.since, not flow.waiting
+            waited, last = now - load.since, not flow.waiting and load.length <= SHORT
             rest = self._tell(load) if flow.codel.signals(waited, last=last, now=now) else load
             if rest is not None:
                 return rest

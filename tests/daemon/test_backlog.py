@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sacip_tun.daemon.backlog import DRAIN_TIME, LONGEST, SHORTEST, WHOLE_BURST, Backlog
+from sacip_tun.daemon.backlog import DRAIN_TIME, FIRST, LONGEST, SHORTEST, WHOLE_BURST, Backlog
 
 
 class Link:
@@ -12,7 +12,7 @@ class Link:
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        self.length = LONGEST
+        self.length = 0
         self.now = 0.0
         self.backlog = Backlog(self.resize)
 
@@ -64,4 +64,16 @@ def test_it_has_bounds(pauses) -> None:
 def test_room_without_having_been_full_says_nothing() -> None:
     link = Link(1.0)
     link.backlog.drained(now=5.0)
-    assert link.length == LONGEST
+    assert link.length == FIRST
+    assert link.backlog.burst == WHOLE_BURST
+
+
+def test_another_link_is_measured_anew() -> None:
+    link = Link(1e6)
+    for _ in range(20):
+        link.fill_and_drain()
+    link.backlog.full(now=link.now)
+    link.backlog.restart()
+    link.backlog.drained(now=link.now + 1.0)  # it waited for the other one
+    assert link.length == FIRST
+    assert link.backlog.burst == WHOLE_BURST
