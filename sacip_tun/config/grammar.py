@@ -72,6 +72,7 @@ KEYS = {
         Key("EventHook", "event_hooks", event_hook, many=True, hook=True),
         Key("SaveConfig", "save_config", values.true_or_false),
         Key("HoldMegabytes", "hold_megabytes", values.megabytes),
+        Key("Offload", "offload", values.offload),
         Key("ResendMegabytes", "resend_megabytes", values.megabytes),
         Key("Sacip", "sacip", values.on_or_off),
     ),
