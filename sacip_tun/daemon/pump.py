@@ -11,6 +11,7 @@ from sacip_tun.daemon import clock
 from sacip_tun.daemon.fitter import Fitter
 from sacip_tun.daemon.sender import Parcel, Sender
 from sacip_tun.daemon.train import Train
+from sacip_tun.daemon.writer import Writer
 from sacip_tun.datapath import packet as inner_packet
 from sacip_tun.datapath.codec import Codec, Opened, Sealed
 from sacip_tun.datapath.tag import tag_of
@@ -61,6 +62,7 @@ class Pump:
         self._receive_buffer = memoryview(bytearray(RECEIVE_CAPACITY))
         self._train = Train()
         self._fitter = Fitter(tun)
+        self._writer = Writer(tun, tunnel.drops)
         self._malformed = 0
         self.settle: Callable[[], None] = lambda: None
         self.gone: Callable[[], None] = lambda: None
@@ -280,12 +282,10 @@ class Pump:
                 self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
                 continue
             try:
-                self._tun.write(superpacket.parts)
+                self._writer.write(superpacket.parts)
             except InterfaceGone:
                 self.gone()
                 return
-            except OSError:
-                self._tunnel.drops[Drop.BAD_INNER] += 1
 
     def _peer_for(self, address: bytes) -> Peer | None:
         try:
