@@ -376,6 +376,7 @@ class Service:
             mtu=self.mtu,
             counters={
                 "faults": self.faults,
+                "unreadable": self._tun.unreadable,
                 "send_errors": {kind.value: n for kind, n in self._pump.sender.errors.items()},
             },
             offload=self._offloads.document(),
