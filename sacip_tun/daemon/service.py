@@ -302,6 +302,7 @@ class Service:
 
         What is found is looked at in turn, and must not be a reason to look the name up again.
         """
+        self._offloads.retry()
         if self._watcher.candidates != self._looked_at:
             self._looked_at = self._watcher.candidates
             for key, resolver in self._resolvers.items():
