@@ -49,6 +49,9 @@ OPTIONS = {
     "--table": _Option(
         Section.INTERFACE, "Table", "TABLE", "where routes go: auto, off, a number or a name"
     ),
+    "--offload": _Option(
+        Section.INTERFACE, "Offload", "MODE", "let the kernel cut and merge: auto, on or off"
+    ),
     "--peer": _Option(
         Section.PEER,
         "PublicKey",

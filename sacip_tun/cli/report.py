@@ -47,7 +47,7 @@ def _interface(document: Document, palette: Palette) -> Iterator[str]:
         "fwmark": hex(document["fwmark"]) if document["fwmark"] else "",
         "addresses": _list(document["addresses"]),
         "mtu": printable(document["mtu"]),
-        "offload": _offload(document["offload"]),
+        "offload": _offload(document["offload"], palette),
         "problem": _problem(document.get("problem"), palette),
         "dropped": _list([f"{count} {reason}" for reason, count in document["drops"].items()]),
     }
@@ -93,8 +93,16 @@ def _list(texts: Sequence[object]) -> str:
     return ", ".join(printable(text) for text in texts)
 
 
-def _offload(offload: dict[str, bool]) -> str:
-    return _list([name.replace("_", " ") for name, on in offload.items() if on]) or "none"
+def _offload(offload: Document, palette: Palette) -> str:
+    """List what is on, and what the kernel refuses; nothing of what nobody asked for."""
+    on, refused = [], []
+    for key, found in offload.items():
+        name = printable(key.replace("_", " "))
+        if key != "mode" and found["state"] == "on":
+            on.append(name)
+        elif key != "mode" and found["state"] == "refused":
+            refused.append(palette.bad(f"{name} refused ({printable(found['refusals'])})"))
+    return ", ".join(on + refused) or "none"
 
 
 def _problem(text: str | None, palette: Palette) -> str:

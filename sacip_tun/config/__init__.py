@@ -21,6 +21,7 @@ from sacip_tun.config.model import (
     InterfaceConfig,
     Nat,
     Network,
+    Offload,
     PeerConfig,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "InterfaceConfig",
     "Nat",
     "Network",
+    "Offload",
     "PeerConfig",
     "Section",
     "UnreadableError",

@@ -73,6 +73,7 @@ KEYS = {
         Key("SaveConfig", "save_config", values.true_or_false),
         Key("Dscp", "dscp", values.dscp),
         Key("HoldMegabytes", "hold_megabytes", values.megabytes),
+        Key("Offload", "offload", values.offload),
         Key("ResendMegabytes", "resend_megabytes", values.megabytes),
         Key("Sacip", "sacip", values.on_or_off),
     ),

@@ -17,6 +17,14 @@ class Nat(Enum):
     STRICT = "strict"
 
 
+class Offload(Enum):
+    """Whether the kernel is asked to cut and merge packets."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointName:
     """A peer's outer address as written: a name or an address, with its zone, and a UDP port."""
@@ -80,6 +88,7 @@ class InterfaceConfig:
     event_hooks: tuple[EventHook, ...] = ()
     save_config: bool = False
     sacip: bool = True
+    offload: Offload = Offload.AUTO
     hold_megabytes: int = 4
     """MiB of inner packets held for each peer while no path carries."""
     dscp: int | None = 0

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_interface
 from typing import TypeVar
 
 from sacip_tun.config.errors import ConfigError
-from sacip_tun.config.model import EndpointName, Interface, Nat, Network
+from sacip_tun.config.model import EndpointName, Interface, Nat, Network, Offload
 from sacip_tun.protocol.address import Host
 from sacip_tun.protocol.errors import LocalError
 from sacip_tun.protocol.keys import from_base64
@@ -189,6 +189,11 @@ def yes_or_no(text: str) -> bool:
 def nat(text: str) -> Nat:
     """Read `allow` or `strict`."""
     return _choice(text, {mode.value: mode for mode in Nat})
+
+
+def offload(text: str) -> Offload:
+    """Read `auto`, `on` or `off`."""
+    return _choice(text, {mode.value: mode for mode in Offload})
 
 
 def _interface(text: str) -> Interface | None:

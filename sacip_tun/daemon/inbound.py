@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.gathering import Gathering
+from sacip_tun.daemon.writer import Writer
 from sacip_tun.datapath import ecn
 from sacip_tun.datapath.codec import Codec, Opened
 from sacip_tun.linux.tun import InterfaceGone, Tun
@@ -33,6 +34,7 @@ class Inbound:
         self._tun = tun
         self._tunnel = tunnel
         self._codec = codec
+        self._writer = Writer(tun, tunnel.drops)
         self._gathering = Gathering()
         self._malformed = 0
         self.strange_marks = 0
@@ -115,9 +117,7 @@ class Inbound:
                 self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
                 continue
             try:
-                self._tun.write(superpacket.parts)
+                self._writer.write(superpacket.parts)
             except InterfaceGone:
                 self.gone()
                 return
-            except OSError:
-                self._tunnel.drops[Drop.BAD_INNER] += 1

@@ -21,6 +21,7 @@ from sacip_tun.daemon.control import Answer, CommandError, ControlServer
 from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.loopguard import LoopGuard
+from sacip_tun.daemon.offloads import Offloads, options
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.resolver import Resolver, literal
@@ -85,6 +86,7 @@ class Service:
         self._wakeup: Wakeup
         self._tun: Tun
         self._sockets: list[UdpSocket]
+        self._offloads: Offloads
         self._pump: Pump
         self._guard: LoopGuard
         self._watcher: Watcher
@@ -173,12 +175,15 @@ class Service:
 
     def _open(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
-        pair = UdpSocket.open_pair(settings.listen_port, settings.fwmark)
+        how = options(settings.offload)
+        pair = UdpSocket.open_pair(settings.listen_port, settings.fwmark, **how)
         self._sockets = [socket for socket in pair if socket is not None]
         for socket in self._sockets:
             stack.callback(socket.close)
-        self._tun = Tun.open(settings.name)
+        self._tun = Tun.open(settings.name, **how)
         stack.callback(self._tun.close)
+        self._offloads = Offloads(settings.offload, self._tun, self._sockets)
+        self._offloads.probe()
 
     def _add_peers(self) -> None:
         for peer in self.config.peers:
@@ -252,7 +257,7 @@ class Service:
             for resolver in self._resolvers.values()
             if not resolver.resolved
         ]
-        return [*unresolved, *self._own_endpoints()]
+        return [*unresolved, *self._offloads.warnings(), *self._own_endpoints()]
 
     def _own_endpoints(self) -> Iterator[str]:
         """Say where the user sends a peer's packets to this very host."""
@@ -296,7 +301,7 @@ class Service:
             # The peer told where else it may be found: sources may lead there too.
             asyncio.get_running_loop().call_soon(self._watcher.look)
         if isinstance(event, PathMtu):
-            self._retry_offload()
+            self._offloads.retry()
         self._flush(peer)
 
     def _looked(self) -> None:
@@ -304,6 +309,7 @@ class Service:
 
         What is found is looked at in turn, and must not be a reason to look the name up again.
         """
+        self._begin_anew()
         if self._watcher.candidates != self._looked_at:
             self._looked_at = self._watcher.candidates
             for key, resolver in self._resolvers.items():
@@ -311,14 +317,13 @@ class Service:
                     resolver.restart()
         self.settle()
 
-    def _retry_offload(self) -> None:
-        """Forget what was learnt of the way out: it may be another one."""
+    def _begin_anew(self) -> None:
+        """Forget what was learnt of the links below: they may be others."""
+        self._offloads.retry()
         self._pump.sender.restart()
-        for socket in self._sockets:
-            socket.retry_offload()
 
     def _moved(self, event: Moved) -> None:
-        self._retry_offload()
+        self._begin_anew()
         if event.side is Side.REMOTE:
             # Other sources may lead to where the peer is now; not within this drain.
             asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)
@@ -386,13 +391,10 @@ class Service:
                 "faults": self.faults,
                 "marked": self._pump.outbound.marked,
                 "strange_marks": self._pump.inbound.strange_marks,
+                "unreadable": self._tun.unreadable,
                 "send_errors": {kind.value: n for kind, n in self._pump.sender.errors.items()},
             },
-            offload={
-                "tun": self._tun.offload,
-                "udp": all(socket.offload for socket in self._sockets),
-                "udp_refusals": sum(socket.refusals for socket in self._sockets),
-            },
+            offload=self._offloads.document(),
         )
         return {**document, "problem": self._guard.problem}
 

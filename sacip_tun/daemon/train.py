@@ -77,7 +77,9 @@ class Train:
     def next_full(self) -> memoryview | None:
         """Take as many datagrams as one send can carry, None where there are not so many."""
         size = self.segment_size
-        full = min(MAX_SEGMENTS, MAX_PAYLOAD // size) * size
+        # At least one, though no socket takes it: an inner packet of 65,535 bytes is sealed into
+        # more than a datagram can carry, where somebody raised the interface's MTU by hand.
+        full = max(1, min(MAX_SEGMENTS, MAX_PAYLOAD // size)) * size
         if self._end - self._start < full:
             return None
         self._start += full

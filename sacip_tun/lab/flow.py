@@ -207,6 +207,9 @@ class Flow:
             await asyncio.wait_for(self._writer.drain(), patience)
             self._result.sent += len(chunk)
         await self._may_close.wait()
+        # To the last byte: this process may end before its loop has given the rest to the kernel.
+        self._writer.transport.set_write_buffer_limits(0)
+        await asyncio.wait_for(self._writer.drain(), patience)
         self._writer.write_eof()
 
     async def _receive(self, patience: float) -> None:

@@ -62,14 +62,23 @@ class Remote:
 
 
 class LabTunnel:
-    """One end: its key, its inner address, and the daemon that runs it."""
+    """One end: its key, its inner addresses, and the daemon that runs it.
+
+    `options` are further ones of `up`.
+    """
 
     def __init__(
-        self, host: Host, address: str, listen_port: int = 51820, more: tuple[str, ...] = ()
+        self,
+        host: Host,
+        address: str,
+        listen_port: int = 51820,
+        more: tuple[str, ...] = (),
+        options: tuple[str, ...] = (),
     ) -> None:
         self.host = host
         self.address = address
         self.more = more
+        self.options = options
         self.listen_port = listen_port
         self.keys = Keys.new()
         self.name = interface_name()
@@ -94,7 +103,7 @@ class LabTunnel:
         line = ["up", "--foreground", "--interface", self.name, "--private-key-file", str(private)]
         for address in (self.address, *self.more):
             line += ["--address", address]
-        line += ["--listen-port", str(self.listen_port)]
+        line += ["--listen-port", str(self.listen_port), *self.options]
         for number, remote in enumerate(remotes):
             line += self._arguments(number, remote)
         self._start(line)

@@ -17,6 +17,7 @@ from typing import Self
 import pytun
 
 from sacip_tun.linux.errors import TunError
+from sacip_tun.linux.offload import Switch
 
 # virtio_net_hdr (linux/virtio_net.h): flags, gso_type, hdr_len, gso_size, csum_start, csum_offset.
 VNET_HEADER = 10
@@ -39,7 +40,7 @@ OFFLOADS = (
     TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
     TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6,
 )
-VIRTIO_NET_HDR_GSO_NONE, VIRTIO_NET_HDR_GSO_UDP_L4 = 0, 5
+VIRTIO_NET_HDR_GSO_UDP_L4 = 5
 
 Buffer = bytes | bytearray | memoryview
 
@@ -51,22 +52,29 @@ class InterfaceGone(Exception):  # noqa: N818  a fact that ends the tunnel in or
 class Tun:
     """A TUN interface that disappears when it is closed.
 
-    `offload`: packets may be merged in front of a write. `udp_offload`: UDP packets too.
+    `tcp` and `udp` tell what became of merged packets of either kind. `unreadable` counts packets
+    that the kernel had for us and could not hand over.
     """
 
-    def __init__(self, device: pytun.TunTapDevice, offload: int | None) -> None:
+    def __init__(
+        self, device: pytun.TunTapDevice, offload: int | None, *, remember: bool = True
+    ) -> None:
         self._device = device
         self._fd: int = device.fileno()
         os.set_blocking(self._fd, False)
         self._has_header = offload is not None
         self.name: str = device.name
         self.index = socket.if_nametoindex(self.name)
-        self.offload = bool(offload)
-        self.udp_offload = bool(offload and offload & USO)
+        self.tcp: Switch[None] = Switch(usable=bool(offload), remember=remember)
+        self.udp: Switch[None] = Switch(usable=bool(offload and offload & USO), remember=remember)
+        self.unreadable = 0
 
     @classmethod
-    def open(cls, name: str, *, offload: bool = True) -> Self:
-        """Create the interface `name`. Raises TunError."""
+    def open(cls, name: str, *, offload: bool = True, remember: bool = True) -> Self:
+        """Create the interface `name`, with a virtio_net_hdr if `offload`. Raises TunError.
+
+        With `remember`, a kind of merged packet that was refused is not written for a while.
+        """
         if not NAME.fullmatch(name) or name in {".", ".."}:
             raise TunError(
                 f"{name!r} cannot be the name of an interface",
@@ -78,7 +86,7 @@ class Tun:
             os.set_inheritable(device.fileno(), False)  # noqa: FBT003 - the name says it
             accepted = _set_offload(device.fileno())
             if accepted is not None:
-                return cls(device, accepted)
+                return cls(device, accepted, remember=remember)
             device.close()
         return cls(_create(name, 0), None)
 
@@ -89,40 +97,49 @@ class Tun:
     def read(self, buffer: memoryview) -> int:
         """Read one super-packet into `buffer`; return its length with the 10-byte header.
 
-        `buffer` has SUPERPACKET_CAPACITY bytes. Raises BlockingIOError when there is none, and
-        InterfaceGone.
+        `buffer` has SUPERPACKET_CAPACITY bytes. Raises BlockingIOError when there is none, and for
+        one that the kernel dropped instead of handing it over, as it does with EINVAL where it
+        knows no virtio_net_hdr for it. Raises InterfaceGone.
         """
         try:
             if self._has_header:
                 return os.readv(self._fd, (buffer,))
             buffer[:VNET_HEADER] = NO_VNET_HEADER
             return VNET_HEADER + os.readv(self._fd, (buffer[VNET_HEADER:],))
-        except OSError as error:
-            if error.errno in {errno.EBADFD, errno.EIO}:
-                raise InterfaceGone(self.name) from error
+        except BlockingIOError:
             raise
+        except OSError as error:
+            if error.errno == errno.EBADFD:
+                raise InterfaceGone(self.name) from error
+            self.unreadable += 1
+            raise BlockingIOError(errno.EAGAIN, f"unreadable: {error}") from error
 
     def write(self, parts: Sequence[Buffer]) -> None:
         """Write one super-packet; the first of `parts` is its virtio_net_hdr.
 
         Raises InterfaceGone, and OSError: EIO while the interface is down, EINVAL where the kernel
-        refuses the packet. A refused merged packet turns merging of its kind off, because some
-        kernels refuse them all (Linux 6.6.44 and 6.10, tailscale#13041; UDP before Linux 6.2).
+        refuses the packet, ENOBUFS or ENOMEM where it has no memory for it.
         """
         try:
             os.writev(self._fd, parts if self._has_header else parts[1:])
         except OSError as error:
             if error.errno == errno.EBADFD:
                 raise InterfaceGone(self.name) from error
-            if error.errno == errno.EINVAL:
-                self._stop_merging(parts[0][1])
             raise
 
-    def _stop_merging(self, gso_type: int) -> None:
-        if gso_type == VIRTIO_NET_HDR_GSO_UDP_L4:
-            self.udp_offload = False
-        elif gso_type != VIRTIO_NET_HDR_GSO_NONE:
-            self.offload = self.udp_offload = False
+    @property
+    def offload(self) -> bool:
+        """Whether packets are to be merged in front of a write."""
+        return self.tcp.allows(None)
+
+    @property
+    def udp_offload(self) -> bool:
+        """Whether UDP packets are to be merged too."""
+        return self.udp.allows(None)
+
+    def refused(self, gso_type: int) -> None:
+        """Remember that the kernel refused a merged packet only for being merged."""
+        (self.udp if gso_type == VIRTIO_NET_HDR_GSO_UDP_L4 else self.tcp).refused(None)
 
     def close(self) -> None:
         """Close, and with that delete the interface; harmless when closed already."""

@@ -15,8 +15,15 @@ from collections.abc import Iterator
 from typing import NamedTuple, Self
 
 from sacip_tun.linux import ancillary
-from sacip_tun.linux.ancillary import PKTINFO, RECEIVE_TRAFFIC_CLASS, TRAFFIC_CLASS, Ancillary
+from sacip_tun.linux.ancillary import (
+    PKTINFO,
+    RECEIVE_TRAFFIC_CLASS,
+    TRAFFIC_CLASS,
+    UDP_SEGMENT,
+    Ancillary,
+)
 from sacip_tun.linux.errors import SocketError
+from sacip_tun.linux.offload import REFUSALS, Switch
 from sacip_tun.linux.steering import SteeredSockets
 from sacip_tun.protocol.address import Endpoint
 
@@ -51,9 +58,6 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 ECN = 3
 LOWEST = 0 if sys.byteorder == "little" else -1
 
-# What an offloaded send gives on kernels, drivers and routes that cannot segment (quinn#1128).
-REFUSALS = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
-
 Sockaddr = tuple[str, int] | tuple[str, int, int, int]
 Path = tuple[Endpoint | None, Endpoint]
 
@@ -83,29 +87,32 @@ class Received(NamedTuple):
 class UdpSocket:
     """A UDP socket of one address family.
 
-    `version` is 4 or 6. `offload` permits UDP_SEGMENT and UDP_GRO. `refusals` counts the paths on
-    which the kernel refused UDP_SEGMENT.
+    `version` is 4 or 6. `offload` permits UDP_SEGMENT and UDP_GRO, and with `remember` a path that
+    refused UDP_SEGMENT is spared it for a while. `segmenting` and `receiving` tell what became of
+    both. `taken` is how many bytes the kernel took of the last `send`, whole datagrams.
     """
 
-    def __init__(self, version: int, port: int, mark: int = 0, *, offload: bool = True) -> None:
+    def __init__(
+        self, version: int, port: int, mark: int = 0, *, offload: bool = True, remember: bool = True
+    ) -> None:
         self.version = version
-        self.offload = offload
-        self.refusals = 0
         self.taken = 0
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            _configure(self._socket, version, mark, offload=offload)
+            _configure(self._socket, version, mark)
+            receives = offload and _receive_runs(self._socket)
             self._socket.bind(("" if version == 4 else "::", port))
         except OSError:
             self._socket.close()
             raise
         self.port: int = self._socket.getsockname()[1]
-        self._steered = SteeredSockets(
-            self._socket, lambda sock: _configure(sock, version, mark, offload=False)
+        self.segmenting: Switch[Path] = Switch(
+            usable=offload and _segments(self._socket), remember=remember
         )
         self._pktinfo, self._traffic_class = PKTINFO[version][1], TRAFFIC_CLASS[version][1]
-        self._plain_paths: set[Path] = set()
+        self.receiving: Switch[None] = Switch(usable=receives)
+        self._steered = SteeredSockets(self._socket, lambda sock: _configure(sock, version, mark))
         # Keyed by identity, which costs a quarter of a hash; each value keeps its keys alive.
         self._sockaddrs: dict[int, tuple[Endpoint, Sockaddr]] = {}
         self._ancillaries: dict[tuple[int, int, int], tuple[Endpoint | None, Ancillary]] = {}
@@ -114,16 +121,18 @@ class UdpSocket:
 
     @classmethod
     def open_pair(
-        cls, port: int, mark: int = 0, *, offload: bool = True
+        cls, port: int, mark: int = 0, *, offload: bool = True, remember: bool = True
     ) -> tuple[Self | None, Self | None]:
         """Open an IPv4 and an IPv6 socket on one same port; 0 chooses one that is free in both.
 
         None stands for a family that this host does not have. Raises SocketError.
         """
         for _ in range(PORT_TRIES):
-            ipv4 = cls._opened(4, port, mark, offload=offload)
+            ipv4 = cls._opened(4, port, mark, offload=offload, remember=remember)
             try:
-                ipv6 = cls._opened(6, ipv4.port if ipv4 else port, mark, offload=offload)
+                ipv6 = cls._opened(
+                    6, ipv4.port if ipv4 else port, mark, offload=offload, remember=remember
+                )
             except SocketError:
                 if ipv4:
                     ipv4.close()
@@ -136,9 +145,11 @@ class UdpSocket:
         raise SocketError("no UDP port is free in both IPv4 and IPv6", "set ListenPort")
 
     @classmethod
-    def _opened(cls, version: int, port: int, mark: int, *, offload: bool) -> Self | None:
+    def _opened(
+        cls, version: int, port: int, mark: int, *, offload: bool, remember: bool
+    ) -> Self | None:
         try:
-            return cls(version, port, mark, offload=offload)
+            return cls(version, port, mark, offload=offload, remember=remember)
         except PermissionError as error:
             raise SocketError(
                 f"no privilege for UDP port {port} with FwMark {mark}",
@@ -161,10 +172,6 @@ class UdpSocket:
         """Close; harmless when closed already."""
         self._steered.close()
         self._socket.close()
-
-    def retry_offload(self) -> None:
-        """Try UDP_SEGMENT again on every path: after a change of routes or addresses."""
-        self._plain_paths.clear()
 
     def set_send_buffer(self, size: int) -> None:
         """Let so many bytes wait below the socket, and no more."""
@@ -192,13 +199,11 @@ class UdpSocket:
         if length <= segment_size:
             self._send(data, 0, local, remote, traffic_class)
             return
-        if not self.offload or (self._plain_paths and (local, remote) in self._plain_paths):
-            self._send_plain(data, segment_size, local, remote, traffic_class)
-            return
         step = min(MAX_SEGMENTS, MAX_PAYLOAD // segment_size) * segment_size or segment_size
         for start in range(0, length, step):
-            part = data[start : start + step]
-            self._send_run(part, segment_size, local, remote, traffic_class)
+            offload = self.segmenting.allows((local, remote))
+            send = self._send_run if offload else self._send_plain
+            send(data[start : start + step], segment_size, local, remote, traffic_class)
 
     def send_whole(self, data: memoryview, local: Endpoint | None, remote: Endpoint) -> None:
         """Send one datagram that nobody may fragment.
@@ -249,16 +254,28 @@ class UdpSocket:
         except OSError as error:
             if error.errno not in REFUSALS:
                 raise
-            # EINVAL also means that the source is gone: then this raises it again, and the path
-            # keeps its offload.
-            self._send_plain(run, segment_size, local, remote, traffic_class)
-            self._refused(local, remote)
+            self._send_instead(run, segment_size, local, remote, traffic_class)
 
-    def _refused(self, local: Endpoint | None, remote: Endpoint) -> None:
-        self.refusals += 1
-        if len(self._plain_paths) >= CACHE_SIZE:
-            self._plain_paths.clear()
-        self._plain_paths.add((local, remote))
+    def _send_instead(
+        self,
+        run: memoryview,
+        segment_size: int,
+        local: Endpoint | None,
+        remote: Endpoint,
+        traffic_class: int,
+    ) -> None:
+        """Send what the kernel refused as a run, and find out what it did not like.
+
+        If the path takes datagrams one by one, even if not all of them now, it was the offload.
+        Else, as where EINVAL says that the source is gone, this raises it again, and nothing is
+        known about the offload.
+        """
+        before = self.taken
+        try:
+            self._send_plain(run, segment_size, local, remote, traffic_class)
+        finally:
+            if self.taken > before:
+                self.segmenting.refused((local, remote))
 
     def _send_plain(
         self,
@@ -347,7 +364,25 @@ class UdpSocket:
         return remote
 
 
-def _configure(sock: socket.socket, version: int, mark: int, *, offload: bool) -> None:
+def _segments(sock: socket.socket) -> bool:
+    """Tell whether the kernel knows UDP_SEGMENT: before Linux 4.18 it would send one datagram."""
+    try:
+        sock.getsockopt(socket.SOL_UDP, UDP_SEGMENT)
+    except OSError:
+        return False
+    return True
+
+
+def _receive_runs(sock: socket.socket) -> bool:
+    """Ask for UDP_GRO; before Linux 5.0 there is none, and datagrams come one at a time."""
+    try:
+        sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+    except OSError:
+        return False
+    return True
+
+
+def _configure(sock: socket.socket, version: int, mark: int) -> None:
     level, pktinfo = PKTINFO[version]
     if version == 6:
         sock.setsockopt(level, socket.IPV6_V6ONLY, 1)
@@ -358,9 +393,6 @@ def _configure(sock: socket.socket, version: int, mark: int, *, offload: bool) -
     _set_discovery(sock, version, USUAL[version])
     if mark:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-    if offload:
-        with contextlib.suppress(OSError):  # before Linux 5.0: one datagram at a time
-            sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
     _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
     _set_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
 

@@ -32,6 +32,15 @@ def peer_document(**fields: Any) -> dict[str, Any]:
     }
 
 
+def offload_document(mode: str = "auto", **states: str) -> dict[str, Any]:
+    """All on, but for those that are named."""
+    names = ("tun_tcp", "tun_udp", "udp_segment", "udp_receive")
+    found = {name: states.get(name, "on") for name in names}
+    refusals = {"on": 0, "off": 0, "refused": 3}
+    switches = {n: {"state": state, "refusals": refusals[state]} for n, state in found.items()}
+    return {"mode": mode, **switches}
+
+
 def status_document(*peers: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {
         "schema": "sacip-tun/status/1",
@@ -41,7 +50,7 @@ def status_document(*peers: dict[str, Any], **fields: Any) -> dict[str, Any]:
         "fwmark": 0,
         "mtu": 1420,
         "addresses": ["10.9.0.1/24"],
-        "offload": {"tun": True, "udp_gso": True, "udp_gro": True},
+        "offload": offload_document(),
         "drops": {},
         "peers": list(peers),
         **fields,

@@ -7,7 +7,15 @@ import pytest
 from sacip_tun.cli.report import report
 from sacip_tun.cli.terminal import Palette
 
-from .documents import KEY_A, KEY_B, MOVED_PEER, NOW, peer_document, status_document
+from .documents import (
+    KEY_A,
+    KEY_B,
+    MOVED_PEER,
+    NOW,
+    offload_document,
+    peer_document,
+    status_document,
+)
 
 PLAIN = Palette(coloured=False)
 
@@ -18,7 +26,7 @@ interface: sacip0
   fwmark: 0xca6c
   addresses: 10.9.0.1/24, fd00:9::1/64
   mtu: 1420
-  offload: tun, udp gso
+  offload: tun tcp, udp receive, udp segment refused (3)
   dropped: 3 unknown peer, 1 counter seen or too old
 
 peer: {KEY_B}
@@ -66,7 +74,7 @@ def golden_document():
         peer_document(allowed_ips=[]),
         fwmark=0xCA6C,
         addresses=["10.9.0.1/24", "fd00:9::1/64"],
-        offload={"tun": True, "udp_gso": True, "udp_gro": False},
+        offload=offload_document(tun_udp="off", udp_segment="refused"),
         drops={"unknown peer": 3, "counter seen or too old": 1},
     )
 
@@ -82,7 +90,8 @@ def test_colours_add_nothing_but_colours():
 
 
 def test_no_offload_is_said():
-    document = status_document(offload={"tun": False, "udp_gso": False, "udp_gro": False})
+    names = ("tun_tcp", "tun_udp", "udp_segment", "udp_receive")
+    document = status_document(offload=offload_document("off", **dict.fromkeys(names, "off")))
     assert "  offload: none\n" in report(document, PLAIN, now=NOW) + "\n"
 
 

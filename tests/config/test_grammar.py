@@ -23,7 +23,16 @@ def failure(text):
     return caught.value
 
 
-OURS = {"Dscp", "EventHook", "HoldMegabytes", "Nat", "Relay", "ResendMegabytes", "Sacip"}
+OURS = {
+    "Dscp",
+    "EventHook",
+    "HoldMegabytes",
+    "Nat",
+    "Offload",
+    "Relay",
+    "ResendMegabytes",
+    "Sacip",
+}
 
 
 def test_every_key_of_wg_quick_is_known_and_some_of_our_own():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sacip_tun.config import ConfigError, EndpointName, Nat, values
+from sacip_tun.config import ConfigError, EndpointName, Nat, Offload, values
 from sacip_tun.protocol.keys import to_base64
 
 KEY = bytes(range(32))
@@ -26,6 +26,7 @@ READERS = [
     values.on_or_off,
     values.yes_or_no,
     values.nat,
+    values.offload,
     values.address,
     values.allowed_ip,
     values.dns,
@@ -72,6 +73,9 @@ READERS = [
         (values.yes_or_no, "Yes", True),
         (values.yes_or_no, "no", False),
         (values.nat, "Strict", Nat.STRICT),
+        (values.offload, "Auto", Offload.AUTO),
+        (values.offload, "on", Offload.ON),
+        (values.offload, "OFF", Offload.OFF),
         (values.address, "10.9.0.1/24", IPv4Interface("10.9.0.1/24")),
         (values.address, "10.9.0.1", IPv4Interface("10.9.0.1/32")),
         (values.allowed_ip, "10.9.0.0/24", (IPv4Network("10.9.0.0/24"), False)),
@@ -128,6 +132,7 @@ def test_what_is_right_is_read(read, text, value):
         (values.on_or_off, "yes", "not one of its values", "on or off"),
         (values.yes_or_no, "on", "not one of its values", "yes or no"),
         (values.nat, "deny", "not one of its values", "allow or strict"),
+        (values.offload, "yes", "not one of its values", "auto or on or off"),
         (values.address, "10.9.0.1/33", "not an address", "10.9.0.1/24"),
         (values.address, "10.9.0.1/255.255.255.0", "not an address", "10.9.0.1/24"),
         (values.address, "fe80::1%eth0/64", "not an address", "fd00:9::1/64"),

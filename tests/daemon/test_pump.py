@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 
 import pytest
 from datapath import superpackets
@@ -23,6 +24,7 @@ class FakeTun:
     def __init__(self) -> None:
         self.to_read: list[bytes | Exception] = []
         self.written: list[bytes] = []
+        self.refuses: Callable[[bytes], int] = lambda _data: 0
 
     def read(self, buffer: memoryview) -> int:
         if not self.to_read:
@@ -34,7 +36,13 @@ class FakeTun:
         return len(packet)
 
     def write(self, parts) -> None:
-        self.written.append(b"".join(parts))
+        data = b"".join(parts)
+        if number := self.refuses(data):
+            raise OSError(number, os.strerror(number))
+        self.written.append(data)
+
+    def refused(self, _gso_type: int) -> None:
+        self.offload = False
 
 
 class FakeSocket:
@@ -180,6 +188,32 @@ def test_packets_for_nobody_and_packets_that_are_none_are_counted(bench: Bench) 
     assert bench.laptop.tunnel.drops[Drop.NO_PEER] == 1
     assert bench.laptop.tunnel.drops[Drop.BAD_INNER] == 2
     assert bench.socket.sent == []
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN]
+)
+def test_a_packet_that_the_tun_refuses_takes_no_other_along(bench: Bench, number) -> None:
+    sent = packets(5)
+    bench.hub_tun.refuses = lambda data: number if data.endswith(b"000002") else 0
+    bench.out(*sent)
+    bench.across()
+    assert bench.hub_tun.written == [NO_HEADER + p for p in sent if p != sent[2]]
+    assert sum(bench.hub.tunnel.drops.values()) == 1
+    assert bench.hub.tunnel.drops[Drop.BAD_INNER] == 0
+
+
+def test_merged_packets_that_the_tun_refuses_arrive_one_by_one(bench: Bench, monkeypatch) -> None:
+    monkeypatch.setitem(superpackets.SOURCE, 4, "10.9.0.1")
+    monkeypatch.setitem(superpackets.DESTINATION, 4, "10.9.0.2")
+    flow, payload = superpackets.Flow(), os.urandom(30 * 1100 + 100)
+    bench.hub_tun.refuses = lambda data: errno.EINVAL if data[1] else 0
+    bench.tun.to_read = [bytes(flow.superpacket(payload, 1100))]
+    bench.pump.outbound.readable()
+    bench.across()
+    assert bench.hub_tun.written == [NO_HEADER + p for p in flow.segments(payload, 1100)]
+    assert not bench.hub_tun.offload
+    assert sum(bench.hub.tunnel.drops.values()) == 0
 
 
 def test_a_forbidden_inner_source_is_dropped_and_counted(bench: Bench) -> None:

@@ -7,12 +7,14 @@ import socket
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from simulation import connected, endpoint
 
 from sacip_tun.daemon import clock, sender
 from sacip_tun.daemon.sender import Parcel, Sender
 from sacip_tun.linux.send_errors import SendError
-from sacip_tun.linux.udp import UdpSocket
+from sacip_tun.linux.udp import UDP_SEGMENT, UdpSocket
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop
 
@@ -345,3 +347,50 @@ def test_a_source_of_the_other_family_is_refused_and_never_cut_short():
         mine.send(memoryview(b"AAAA"), SIZE, endpoint("2001:db8::1"), there)
     assert mine.taken == 0
     mine.close()
+
+
+class Kernel:
+    """The socket below: it knows no UDP_SEGMENT, and is full after so many datagrams each time."""
+
+    def __init__(self, room: list[int]) -> None:
+        self.room = room
+        self.went: list[bytes] = []
+
+    def setsockopt(self, *_option) -> None:
+        pass
+
+    def sendmsg(self, buffers, ancillary, _flags, _to) -> None:
+        if any(kind == UDP_SEGMENT for _, kind, _ in ancillary):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if self.room and not self.room[0]:
+            self.room.pop(0)
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        if self.room:
+            self.room[0] -= 1
+        self.went.append(b"".join(buffers))
+
+    def fileno(self) -> int:
+        return -1
+
+    def close(self) -> None:
+        pass
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    runs=st.lists(st.integers(1, 90), min_size=1, max_size=6),
+    room=st.lists(st.integers(0, 40), max_size=8),
+)
+def test_what_is_refused_as_a_run_and_full_half_way_leaves_once_and_in_order(runs, room):
+    mine, drops = UdpSocket(4, 0), Counter()
+    mine._socket.close()
+    kernel = mine._socket = Kernel(room)
+    numbers = iter(range(sum(runs)))
+    sender = Sender([mine], drops)
+    for count in runs:
+        data = b"".join(b"%04d" % next(numbers) for _ in range(count))
+        assert sender.send(Parcel(memoryview(data), SIZE, HERE, THERE))
+    while sender.full:
+        sender.drain()
+    assert kernel.went == [b"%04d" % number for number in range(sum(runs))]
+    assert drops == {}

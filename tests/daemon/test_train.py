@@ -77,3 +77,10 @@ def test_room_ends_where_the_largest_super_packet_would_not_fit() -> None:
     train.clear()
     assert train.has_room
     assert train.give_up() == []
+
+
+def test_what_no_datagram_can_carry_still_leaves_the_train() -> None:
+    train = Train()
+    couple(train, 1, 65567)
+    assert len(train.next_full()) == 65567
+    assert train.next_full() is None

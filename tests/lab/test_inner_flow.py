@@ -10,6 +10,7 @@ from sacip_tun.lab.flow import (
     BLOCK,
     TICK,
     Direction,
+    Flow,
     Plan,
     chunks,
     connect,
@@ -55,6 +56,32 @@ def test_both_ends_agree_on_who_sends() -> None:
     other = plan.reversed()
     assert (other.bytes_to_send, other.bytes_to_receive) == (0, 100)
     assert other.reversed() == plan
+
+
+@pytest.mark.asyncio
+async def test_an_end_that_is_done_first_leaves_nothing_in_its_buffer(capsys) -> None:
+    """Its process ends with it, and with that what asyncio has not given to the kernel."""
+    plan = Plan(Direction.UPLOAD, total=1 << 18, chunk=1 << 18, interval=0.0, seed=1)
+    with socket.create_server((HOST, 0)) as listener:
+        theirs = socket.socket()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4608)
+        theirs.connect(listener.getsockname())
+        ours, _ = listener.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+    theirs.shutdown(socket.SHUT_WR)
+    theirs.settimeout(5.0)
+    reader, writer = await asyncio.open_connection(sock=ours)
+    flow = Flow(reader, writer, plan, last=True)
+    with theirs:
+        received = asyncio.to_thread(lambda: sum(map(len, iter(lambda: theirs.recv(99), b""))))
+        length, _ = await asyncio.gather(received, _left_nothing(flow, writer))
+    assert length == plan.total
+    capsys.readouterr()
+
+
+async def _left_nothing(flow: Flow, writer: asyncio.StreamWriter) -> None:
+    await flow.run(5.0)
+    assert writer.transport.get_write_buffer_size() == 0
 
 
 def free_port() -> int:

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import select
 import socket
 import struct
@@ -101,18 +102,53 @@ def test_with_a_kernel_header_it_goes_through(pipe):
 
 
 @pytest.mark.parametrize(
-    ("gso_type", "left"),
-    [(0, (True, True)), (1, (False, False)), (4, (False, False)), (5, (True, False))],
+    ("gso_type", "left"), [(1, (False, True)), (4, (False, True)), (5, (True, False))]
 )
-def test_a_refused_merged_packet_turns_merging_off(pipe, monkeypatch, gso_type, left):
-    def refuse(*_):
-        raise OSError(errno.EINVAL, "refused")
-
+def test_a_refused_kind_is_merged_no_more_until_it_is_tried_again(pipe, gso_type, left):
     tun = Tun(pipe, 0x6F)
-    monkeypatch.setattr(tun_module.os, "writev", refuse)
-    with pytest.raises(OSError, match="refused"):
-        tun.write([bytes([0, gso_type]) + bytes(8), b"packet"])
+    tun.refused(gso_type)
     assert (tun.offload, tun.udp_offload) == left
+    assert tun.tcp.refusals + tun.udp.refusals == 1
+    tun.tcp.retry()
+    tun.udp.retry()
+    assert (tun.offload, tun.udp_offload) == (True, True)
+
+
+def refusing(number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO, errno.ENOBUFS, errno.EAGAIN])
+def test_a_refused_write_is_told_as_it_is(pipe, monkeypatch, number):
+    tun = Tun(pipe, 0x6F)
+    monkeypatch.setattr(tun_module.os, "writev", refusing(number))
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        tun.write([bytes([0, 1]) + bytes(8), b"packet"])
+    assert tun.offload
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO, errno.ENOMEM])
+def test_what_the_kernel_cannot_hand_over_is_counted_and_is_no_end(
+    pipe, monkeypatch, buffer, number
+):
+    tun = Tun(pipe, 0x6F)
+    with monkeypatch.context() as patch:
+        patch.setattr(tun_module.os, "readv", refusing(number))
+        with pytest.raises(BlockingIOError):
+            tun.read(buffer)
+    assert tun.unreadable == 1
+    pipe.far.send(b"0123456789packet")
+    assert tun.read(buffer) == 16
+
+
+def test_an_empty_device_counts_nothing(pipe, buffer):
+    tun = Tun(pipe, 0x6F)
+    with pytest.raises(BlockingIOError):
+        tun.read(buffer)
+    assert tun.unreadable == 0
 
 
 @pytest.fixture

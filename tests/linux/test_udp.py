@@ -5,6 +5,8 @@ import sys
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sacip_tun.lab.namespaces import Network
 from sacip_tun.linux import udp
@@ -99,7 +101,7 @@ def test_long_runs_are_split_by_count_and_by_bytes(opened, count, size, tail):
     sent = pattern(count, size, tail)
     one.send(memoryview(b"".join(sent)), size, None, endpoint(other))
     assert segments_of(received(other)) == sent
-    assert one.refusals == 0
+    assert one.segmenting.refusals == 0
 
 
 def test_without_offload_every_datagram_goes_alone(opened):
@@ -134,16 +136,17 @@ def test_a_source_that_is_gone_raises_and_keeps_the_offload(opened, version):
     gone = Endpoint(ip_address({4: "192.0.2.77", 6: "2001:db8::77"}[version]), sock.port)
     with pytest.raises(OSError, match=r"Invalid argument|assign|unreachable"):
         sock.send(memoryview(b"x" * 30), 10, gone, endpoint(other))
-    assert sock.refusals == 0
+    assert sock.segmenting.refusals == 0
     assert received(other) == []
 
 
 class RefusingSocket:
-    """A socket whose kernel refuses UDP_SEGMENT."""
+    """A socket whose kernel refuses UDP_SEGMENT, and is full when it has taken `room` sends."""
 
-    def __init__(self, sock, number):
+    def __init__(self, sock, number, room=None):
         self.sock = sock
         self.number = number
+        self.room = room
         self.calls = []
 
     def sendmsg(self, buffers, ancillary, flags, sockaddr):
@@ -151,13 +154,17 @@ class RefusingSocket:
         self.calls.append((offloaded, sum(map(len, buffers))))
         if offloaded:
             raise OSError(self.number, "refused")
+        if self.room is not None:
+            if not self.room:
+                raise BlockingIOError(errno.EAGAIN, "full")
+            self.room -= 1
         return self.sock.sendmsg(buffers, ancillary, flags, sockaddr)
 
     def __getattr__(self, name):
         return getattr(self.sock, name)
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EINVAL, errno.EMSGSIZE])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP])
 def test_a_refused_run_is_sent_plainly_at_once(opened, number):
     one, other = opened(), opened()
     refusing = one._socket = RefusingSocket(one._socket, number)
@@ -165,7 +172,7 @@ def test_a_refused_run_is_sent_plainly_at_once(opened, number):
     data, remote = memoryview(b"".join(sent)), endpoint(other)
     one.send(data, 300, None, remote)
     assert segments_of(received(other)) == sent
-    assert one.refusals == 1
+    assert one.segmenting.refusals == 1
     assert refusing.calls == [(True, 1510), *[(False, 300)] * 5, (False, 10)]
 
 
@@ -178,18 +185,92 @@ def test_a_refusing_path_is_remembered_until_offload_is_tried_again(opened):
     one.send(data, 10, None, endpoint(other))
     assert [offloaded for offloaded, _ in refusing.calls] == [False, False]
     one.send(data, 10, None, endpoint(third))
-    assert one.refusals == 2
-    one.retry_offload()
+    assert one.segmenting.refusals == 2
+    one.segmenting.retry()
     one.send(data, 10, None, endpoint(other))
-    assert one.refusals == 3
+    assert one.segmenting.refusals == 3
 
 
-def test_other_errors_are_raised_as_they_are(opened):
+@settings(max_examples=50, deadline=None)
+@given(
+    count=st.integers(2, 150),
+    tail=st.integers(0, 40),
+    rooms=st.lists(st.integers(0, 60), max_size=8),
+    number=st.sampled_from([errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP]),
+)
+def test_refused_and_full_in_any_order_loses_nothing_and_sends_nothing_twice(
+    count, tail, rooms, number
+):
+    """`taken` is what tells the caller where to go on."""
+    one, other = UdpSocket(4, 0), UdpSocket(4, 0, offload=False)
+    try:
+        sent = pattern(count, 50, tail)
+        data, arrived = memoryview(b"".join(sent)), []
+        for room in [*rooms, None]:
+            one._socket = RefusingSocket(getattr(one._socket, "sock", one._socket), number, room)
+            try:
+                one.send(data, 50, None, endpoint(other))
+            except BlockingIOError:
+                assert room is not None
+                assert one.taken == min(room * 50, len(data))
+            data = data[one.taken :]
+            arrived += segments_of(received(other))
+            if not data:
+                break
+        assert arrived == sent
+        assert one.segmenting.refusals <= 1
+    finally:
+        one.close()
+        other.close()
+
+
+def test_a_path_that_took_one_datagram_and_was_full_then_is_remembered(opened):
     one, other = opened(), opened()
-    one._socket = RefusingSocket(one._socket, errno.EPERM)
-    with pytest.raises(PermissionError):
+    refusing = one._socket = RefusingSocket(one._socket, errno.EIO, room=1)
+    with pytest.raises(BlockingIOError):
+        one.send(memoryview(b"x" * 30), 10, None, endpoint(other))
+    assert (one.taken, one.segmenting.refusals) == (10, 1)
+    refusing.calls.clear()
+    with pytest.raises(BlockingIOError):
         one.send(memoryview(b"x" * 20), 10, None, endpoint(other))
-    assert one.refusals == 0
+    assert refusing.calls == [(False, 10)]
+
+
+def test_a_path_that_was_full_at_once_tells_nothing_about_the_offload(opened):
+    one, other = opened(), opened()
+    one._socket = RefusingSocket(one._socket, errno.EIO, room=0)
+    with pytest.raises(BlockingIOError):
+        one.send(memoryview(b"x" * 30), 10, None, endpoint(other))
+    assert (one.taken, one.segmenting.refusals) == (0, 0)
+
+
+def test_an_offload_that_is_on_is_tried_every_time(opened):
+    one, other = opened(remember=False), opened()
+    refusing = one._socket = RefusingSocket(one._socket, errno.EIO)
+    for _ in range(3):
+        one.send(memoryview(b"x" * 20), 10, None, endpoint(other))
+    assert [offloaded for offloaded, _ in refusing.calls] == [True, False, False] * 3
+    assert one.segmenting.refusals == 3
+
+
+def test_a_kernel_that_knows_neither_option_is_asked_for_neither(opened, monkeypatch):
+    monkeypatch.setattr(udp, "UDP_SEGMENT", 0xFFF)
+    monkeypatch.setattr(udp, "UDP_GRO", 0xFFF)
+    one, other = opened(), opened()
+    assert not one.segmenting.usable
+    assert not one.receiving.usable
+    sent = pattern(5, 300, tail=10)
+    one.send(memoryview(b"".join(sent)), 300, None, endpoint(other))
+    assert segments_of(received(other)) == sent
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN])
+def test_other_errors_are_raised_as_they_are(opened, number):
+    one, other = opened(), opened()
+    one._socket = RefusingSocket(one._socket, number)
+    with pytest.raises(OSError, match="refused"):
+        one.send(memoryview(b"x" * 20), 10, None, endpoint(other))
+    assert one.segmenting.refusals == 0
 
 
 def test_caches_are_bounded(opened, monkeypatch):
@@ -221,11 +302,11 @@ def test_a_random_port_is_tried_again_when_the_other_family_has_it(monkeypatch):
     opened = []
     original = UdpSocket._opened.__func__
 
-    def once_taken(cls, version, port, mark, *, offload):
+    def once_taken(cls, version, port, mark, **options):
         opened.append(version)
         if opened == [4, 6]:
             raise SocketError("taken", "for the test")
-        return original(cls, version, port, mark, offload=offload)
+        return original(cls, version, port, mark, **options)
 
     monkeypatch.setattr(UdpSocket, "_opened", classmethod(once_taken))
     ipv4, ipv6 = UdpSocket.open_pair(0)
@@ -365,7 +446,7 @@ def test_a_route_with_a_small_mtu_still_carries_the_run(make_namespace, version)
         assert segments_of(received(other, timeout=5)) == [b"x"]
         sent = pattern(3, 1452)
         one.send(memoryview(b"".join(sent)), 1452, None, to)
-        assert one.refusals == 1
+        assert one.segmenting.refusals == 1
         assert segments_of(received(other, timeout=5)) == sent
     finally:
         one.close()

@@ -39,13 +39,18 @@ def at(host: str, port: int = 51820) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def tunnel(net: Ethernet, towards: str = PEER) -> tuple[LabTunnel, LabTunnel]:
+def tunnel(
+    net: Ethernet, towards: str = PEER, options: tuple[str, ...] = ()
+) -> tuple[LabTunnel, LabTunnel]:
     """Our tunnel on both hosts, up; the mover calls."""
-    return tunnel_between(net.mover, net.peer, towards)
+    return tunnel_between(net.mover, net.peer, towards, options)
 
 
-def tunnel_between(caller: Host, called: Host, towards: str) -> tuple[LabTunnel, LabTunnel]:
-    mover, peer = LabTunnel(caller, "10.9.0.2/24"), LabTunnel(called, "10.9.0.1/24")
+def tunnel_between(
+    caller: Host, called: Host, towards: str, options: tuple[str, ...] = ()
+) -> tuple[LabTunnel, LabTunnel]:
+    mover = LabTunnel(caller, "10.9.0.2/24", options=options)
+    peer = LabTunnel(called, "10.9.0.1/24", options=options)
     peer.up(Remote(mover.keys.public))
     mover.up(Remote(peer.keys.public, at(towards)))
     mover.reach(peer.inner)

@@ -17,10 +17,11 @@ REFUSING = """
 import sys
 from sacip_tun.linux import tun, udp
 tun.OFFLOADS = ()
-udp.UdpSocket.open_pair.__func__.__kwdefaults__["offload"] = False
+udp.UDP_SEGMENT = udp.UDP_GRO = 0xfff
 from sacip_tun.cli import main
 sys.exit(main())
 """
+OFF = {"state": "off", "refusals": 0}
 
 
 @pytest.mark.parametrize("plain_ends", ["ab", "a"])
@@ -34,8 +35,9 @@ def test_plain_packets_carry_the_same_bytes(network, monkeypatch, plain_ends) ->
             endpoint = "192.168.1.101:51820" if end is a else None
             end.up(tunnel.Remote(other.keys.public, endpoint, (f"{other.inner}/32",)))
     a.reach(b.inner)
-    assert a.status()["offload"] == {"tun": False, "udp": False, "udp_refusals": 0}
-    assert b.status()["offload"]["tun"] == ("b" not in plain_ends)
+    names = ("tun_tcp", "tun_udp", "udp_segment", "udp_receive")
+    assert a.status()["offload"] == {"mode": "auto", **dict.fromkeys(names, OFF)}
+    assert b.status()["offload"]["tun_tcp"]["state"] == ("off" if "b" in plain_ends else "on")
     connection = Connection(a.host, b.host, b.inner)
     connection.wait_until_established()
     results = connection.finish()
