@@ -46,9 +46,13 @@ class Offloads:
         probe.try_merged(self._tun)
 
     def retry(self) -> None:
-        """Try again what was refused: the path is another, or carries another size."""
+        """Try everything again that was refused: we are somewhere else."""
         for switch in (self._tun.tcp, self._tun.udp):
             switch.retry()
+        self.retry_sending()
+
+    def retry_sending(self) -> None:
+        """Try again what was refused on the way out: it may be another, or carry another size."""
         for socket in self._sockets:
             socket.segmenting.retry()
 

@@ -301,7 +301,7 @@ class Service:
             # The peer told where else it may be found: sources may lead there too.
             asyncio.get_running_loop().call_soon(self._watcher.look)
         if isinstance(event, PathMtu):
-            self._offloads.retry()
+            self._offloads.retry_sending()
         self._flush(peer)
 
     def _looked(self) -> None:
@@ -309,7 +309,8 @@ class Service:
 
         What is found is looked at in turn, and must not be a reason to look the name up again.
         """
-        self._begin_anew()
+        self._offloads.retry_sending()
+        self._pump.sender.restart()
         if self._watcher.candidates != self._looked_at:
             self._looked_at = self._watcher.candidates
             for key, resolver in self._resolvers.items():
@@ -317,13 +318,8 @@ class Service:
                     resolver.restart()
         self.settle()
 
-    def _begin_anew(self) -> None:
-        """Forget what was learnt of the links below: they may be others."""
-        self._offloads.retry()
-        self._pump.sender.restart()
-
     def _moved(self, event: Moved) -> None:
-        self._begin_anew()
+        self._offloads.retry()
         if event.side is Side.REMOTE:
             # Other sources may lead to where the peer is now; not within this drain.
             asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)
