@@ -16,3 +16,8 @@ def unix_time(moment: float) -> float:
 def slept() -> float:
     """Return how long this machine was suspended since it was started, in seconds."""
     return now() - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def since(unix: float) -> float:
+    """Return how many seconds ago a moment of the wall clock was; 0 for one that is to come."""
+    return max(0.0, time.time() - unix)

@@ -11,6 +11,7 @@ from sacip_tun.daemon.gathering import Gathering
 from sacip_tun.daemon.writer import Writer
 from sacip_tun.datapath import ecn
 from sacip_tun.datapath.codec import Codec, Opened
+from sacip_tun.datapath.codel import CoDel
 from sacip_tun.linux.tun import InterfaceGone, Tun
 from sacip_tun.linux.udp import Received, UdpSocket
 from sacip_tun.protocol.errors import Drop
@@ -21,13 +22,18 @@ from sacip_tun.protocol.tunnel import Tunnel
 # Receives and bytes in one wake-up: what is to be sent waits for it, a millisecond or so.
 RECEIVES_A_WAKE = 64
 BYTES_A_WAKE = 4 << 16
+# Seconds that datagrams may wait in the socket for good: 350 KB at a gigabit and a half.
+RECEIVE_TARGET = 0.002
+# Packets of one batch that make its flow a bulky one.
+BULK = 8
 
 
 class Inbound:
     """Moves packets from sockets to one TUN. Made and wired by the pump.
 
-    `gone` is called when the TUN was deleted, `settle` after each wake-up. `strange_marks` counts
-    runs whose ECN bits somebody on the way changed against the rules.
+    `gone` is called when the TUN was deleted, `settle` after each wake-up. `marked` counts
+    packets that were marked because they had waited too long, `strange_marks` runs whose ECN bits
+    somebody on the way changed against the rules.
     """
 
     def __init__(self, tun: Tun, tunnel: Tunnel, codec: Codec) -> None:
@@ -37,6 +43,9 @@ class Inbound:
         self._writer = Writer(tun, tunnel.drops)
         self._gathering = Gathering()
         self._malformed = 0
+        # The queue before us is the socket's, and knows no flows: it has one state.
+        self._codel = CoDel(RECEIVE_TARGET)
+        self.marked = 0
         self.strange_marks = 0
         self.gone: Callable[[], None] = lambda: None
         self.settle: Callable[[], None] = lambda: None
@@ -93,7 +102,7 @@ class Inbound:
             return
         if batch.inner:
             inner = self._heed(batch.inner, received.ecn) if received.ecn else batch.inner
-            self._deliver(batch.peer, inner)
+            self._deliver(batch.peer, self._relieve(inner, received, now))
         length = sum(map(len, run.packets)) + len(run.packets) * DATA_OVERHEAD
         self._tunnel.arrived(batch, length, received.local, received.remote, now=now)
 
@@ -105,6 +114,20 @@ class Inbound:
         kept = ecn.decapsulated(packets, outer)
         self._tunnel.drops[Drop.UNMARKABLE] += len(packets) - len(kept)
         return kept
+
+    def _relieve(
+        self, packets: list[memoryview], received: Received, now: float
+    ) -> list[memoryview]:
+        """Let a sender know that more comes than can be opened; what is sparse is left alone."""
+        if len(packets) < BULK or not received.came:
+            return packets
+        if not self._codel.signals(clock.since(received.came), last=False, now=now):
+            return packets
+        if ecn.mark(packets[0]):
+            self.marked += 1
+            return packets
+        self._tunnel.drops[Drop.RECEIVED_LATE] += 1
+        return packets[1:]
 
     def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
         merged = self._codec.coalesce(

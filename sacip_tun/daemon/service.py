@@ -385,7 +385,7 @@ class Service:
             mtu=self.mtu,
             counters={
                 "faults": self.faults,
-                "marked": self._pump.outbound.marked,
+                "marked": self._pump.outbound.marked + self._pump.inbound.marked,
                 "strange_marks": self._pump.inbound.strange_marks,
                 "unreadable": self._tun.unreadable,
                 "send_errors": {kind.value: n for kind, n in self._pump.sender.errors.items()},

@@ -15,11 +15,15 @@ MEMORY: Final = 16
 
 
 class CoDel:
-    """The state of one queue. To be asked about each packet that comes to its head."""
+    """The state of one queue. To be asked about each packet that comes to its head.
 
-    __slots__ = ("_above_until", "_before", "_count", "_dropping", "_next")
+    `target` is how long packets may wait for good, in seconds.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_above_until", "_before", "_count", "_dropping", "_next", "_target")
+
+    def __init__(self, target: float = TARGET) -> None:
+        self._target = target
         self._above_until: float | None = None
         self._dropping = False
         self._next = 0.0
@@ -30,7 +34,7 @@ class CoDel:
 
         It has `waited` so many seconds; `last` says that nothing is queued behind it.
         """
-        if waited < TARGET or last:
+        if waited < self._target or last:
             self._above_until = None
             self._dropping = False
             return False

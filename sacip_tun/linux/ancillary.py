@@ -24,8 +24,11 @@ RECEIVE_TRAFFIC_CLASS = {
     4: (socket.IPPROTO_IP, socket.IP_RECVTOS),
     6: (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS),
 }
-# in_pktinfo or in6_pktinfo, the segment size, and the traffic class: what one receive brings.
-CAPACITY = socket.CMSG_SPACE(20) + 2 * socket.CMSG_SPACE(4)
+# When it came (asm-generic/socket.h): struct __kernel_timespec, seconds and nanoseconds of 64 bits.
+SO_TIMESTAMPNS_NEW = 64
+_TIMESPEC = struct.Struct("=qq")
+# in_pktinfo or in6_pktinfo, the segment size, the traffic class and the time of one receive.
+CAPACITY = socket.CMSG_SPACE(20) + 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(_TIMESPEC.size)
 
 Ancillary = list[tuple[int, int, bytes]]
 
@@ -66,3 +69,9 @@ def destination(version: int, pktinfo: bytes, port: int) -> Endpoint:
     host = ip_address(pktinfo[:16])
     (interface,) = struct.unpack("=i", pktinfo[16:20])
     return Endpoint(host, port, interface if host.is_link_local else 0)
+
+
+def unix_time(timespec: bytes) -> float:
+    """Return the time of a SO_TIMESTAMPNS_NEW message, in seconds since 1970."""
+    seconds, nanoseconds = _TIMESPEC.unpack(timespec)
+    return float(seconds + nanoseconds * 1e-9)

@@ -18,6 +18,7 @@ from sacip_tun.linux import ancillary
 from sacip_tun.linux.ancillary import (
     PKTINFO,
     RECEIVE_TRAFFIC_CLASS,
+    SO_TIMESTAMPNS_NEW,
     TRAFFIC_CLASS,
     UDP_SEGMENT,
     Ancillary,
@@ -65,7 +66,8 @@ Path = tuple[Endpoint | None, Endpoint]
 class Received(NamedTuple):
     """A run of datagrams of one remote: all `segment_size` long but the last, never 0.
 
-    `ecn` are the ECN bits of their IP headers: the kernel merges only what has the same.
+    `ecn` are the ECN bits of their IP headers: the kernel merges only what has the same. `came` is
+    when the first of them came to this host, in seconds since 1970; 0 where nobody knows.
     """
 
     length: int
@@ -73,6 +75,7 @@ class Received(NamedTuple):
     local: Endpoint
     remote: Endpoint
     ecn: int = 0
+    came: float = 0.0
 
     @property
     def is_single(self) -> bool:
@@ -336,20 +339,22 @@ class UdpSocket:
             length, beside, _, sockaddr = self._socket.recvmsg_into((buffer,), ancillary.CAPACITY)
         except BlockingIOError:
             return None
-        segment_size, pktinfo, ecn = 0, b"", 0
+        segment_size, pktinfo, ecn, came = 0, b"", 0, 0.0
         # Only what was asked for comes, and no two of it have one number.
         for _, kind, value in beside:
             if kind == self._pktinfo:
                 pktinfo = value
             elif kind == self._traffic_class:
                 ecn = value[LOWEST] & ECN
+            elif kind == SO_TIMESTAMPNS_NEW:
+                came = ancillary.unix_time(value)
             elif kind == UDP_GRO:
                 segment_size = int.from_bytes(value[:4], sys.byteorder)
         if not 0 < segment_size < length:
             segment_size = length or 1
         local = self._locals.get(pktinfo) or self._remember_local(pktinfo)
         remote = self._remotes.get(sockaddr) or self._remember_remote(sockaddr)
-        return Received(length, segment_size, local, remote, ecn)
+        return Received(length, segment_size, local, remote, ecn, came)
 
     def _remember_local(self, pktinfo: bytes) -> Endpoint:
         if len(self._locals) >= CACHE_SIZE:
@@ -390,6 +395,8 @@ def _configure(sock: socket.socket, version: int, mark: int) -> None:
     else:
         sock.setsockopt(level, pktinfo, 1)
     sock.setsockopt(*RECEIVE_TRAFFIC_CLASS[version], 1)
+    with contextlib.suppress(OSError):  # before Linux 5.1: nobody knows how long it waited
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1)
     _set_discovery(sock, version, USUAL[version])
     if mark:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)

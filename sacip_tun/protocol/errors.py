@@ -35,6 +35,7 @@ class Drop(Enum):
     NO_PEER = "no peer for this destination"
     NO_ENDPOINT = "peer has no known endpoint"
     QUEUED_LONG = "queued too long behind its own flow"
+    RECEIVED_LATE = "waited too long to be opened, its sender is to slow down"
     QUEUE_OVERFLOW = "queue full, and its flow had most of it"
     HOLD_OVERFLOW = "held for a path, queue full"
     HELD_STALE = "held for a path, too long to be of use"
