@@ -17,7 +17,7 @@ Rules of every codec:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
@@ -44,7 +44,7 @@ SEAL_CAPACITY: Final = MAX_PACKET + MAX_SEGMENTS * SEGMENT_OVERHEAD
 MAX_ALIKE: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sealed:
     """A run of WireGuard data messages (type 4) at the start of `out`.
 
@@ -58,8 +58,7 @@ class Sealed:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """Consecutive datagrams of one received buffer that have the same receiver index.
 
     `packets[i]` is the plaintext of the message with `counters[i]`: an inner packet still padded, a
@@ -77,8 +76,7 @@ class Opened:
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
-class SuperPacket:
+class SuperPacket(NamedTuple):
     """One write to the TUN, and the inner addresses that it claims.
 
     `source` and `destination` are packed, 4 or 16 bytes, and the same for every packet in it: one

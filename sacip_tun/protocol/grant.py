@@ -1,13 +1,12 @@
 """Leave to send one super-packet: under which keys, with which counters, by which path."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """Leave to send: seal under `session` from `first_counter` on, send `local` to `remote`."""
 
     session: Session

@@ -52,6 +52,7 @@ class FakeSocket:
         self.sent: list[tuple[bytes, int]] = []
         self.classes: list[int] = []
         self.ecn = 0
+        self.came = 0.0
         self.taken = 0
         self.sends_before_refusal = 0
         self.refuse: int | None = None
@@ -79,7 +80,7 @@ class FakeSocket:
         data, size = self.incoming.pop(0)
         buffer[: len(data)] = data
         here, there = endpoint("192.168.1.101"), endpoint("192.168.1.22")
-        return Received(len(data), size, here, there, self.ecn)
+        return Received(len(data), size, here, there, self.ecn, self.came)
 
 
 class Bench:

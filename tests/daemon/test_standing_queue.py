@@ -1,0 +1,162 @@
+"""What waits: in our fair queue while the socket is full, in the socket while we are busy."""
+
+import errno
+from dataclasses import replace
+from itertools import groupby
+
+import pytest
+from datapath import superpackets
+from datapath.superpackets import Flow, payload_of
+from test_pump import NO_HEADER, Bench, packets
+
+from sacip_tun.daemon import clock
+from sacip_tun.daemon.inbound import BULK
+from sacip_tun.daemon.intake import BUFFERS
+from sacip_tun.datapath.codel import INTERVAL
+from sacip_tun.datapath.packet import inner_length
+from sacip_tun.protocol.errors import Drop
+
+# Segments of a train, and how it is cut: 30 fit any path.
+COUNT, SIZE = 30, 1000
+
+
+@pytest.fixture
+def bench(monkeypatch) -> Bench:
+    bench = Bench()
+    monkeypatch.setattr(clock, "now", lambda: bench.world.now)
+    monkeypatch.setitem(superpackets.SOURCE, 4, "10.9.0.1")
+    monkeypatch.setitem(superpackets.DESTINATION, 4, "10.9.0.2")
+    return bench
+
+
+def trains(count: int, flow: Flow, size: int = SIZE) -> list[bytes]:
+    """Trains of one connection that follow each other."""
+    length = COUNT * size
+    return [
+        bytes(
+            replace(
+                flow,
+                sequence=(flow.sequence + n * length) % 2**32,
+                identification=(flow.identification + n * COUNT) % 2**16,
+            ).superpacket(payload_of(length), size)
+        )
+        for n in range(count)
+    ]
+
+
+def arrived(bench: Bench) -> list[bytes]:
+    """The packets that came out at the hub, train or not."""
+    bench.across()
+    return bench.hub_tun.written
+
+
+def payload(written: list[bytes]) -> int:
+    """The bytes of TCP data in what came out, of trains alone."""
+    return sum(
+        inner_length(memoryview(packet)[10:]) - 52 for packet in written if len(packet) > 999
+    )
+
+
+def out(bench: Bench, superpackets_: list[bytes]) -> None:
+    bench.tun.to_read += superpackets_
+    while bench.tun.to_read:
+        bench.pump.outbound.readable()
+
+
+def test_while_the_socket_is_full_the_tun_is_read_on_and_nothing_is_sealed(bench: Bench) -> None:
+    bench.socket.refuse = errno.EAGAIN
+    session = bench.laptop.peer.keypairs.current
+    out(bench, [NO_HEADER + packet for packet in packets(1)])
+    sealed = session.next_counter
+    out(bench, trains(5, Flow()))
+    assert session.next_counter == sealed
+    assert not bench.laptop.tunnel.drops
+
+
+def test_when_it_has_room_what_waited_goes_in_turns(bench: Bench) -> None:
+    bench.socket.refuse = errno.EAGAIN
+    out(bench, [NO_HEADER + packet for packet in packets(1)])
+    one, other = Flow(ports=(1, 1)), Flow(ports=(2, 2))
+    out(bench, trains(3, one) + trains(3, other))
+    out(bench, [NO_HEADER + packet for packet in packets(2)[1:]])
+    bench.socket.refuse = None
+    bench.pump.sender.drain()
+    for _ in range(9):
+        bench.pump.outbound.forward()
+    ports = [packet[30:34] for packet in arrived(bench)]
+    assert ports[0] == packets(1)[0][20:24]
+    # Two trains each are a turn; who was not waiting goes before those that have had one.
+    one, other, sparse = b"\0\1\0\1", b"\0\2\0\2", packets(2)[1][20:24]
+    turns = [port for port, _ in groupby(ports[1:])]
+    assert turns == [one, other, sparse, one, other]
+
+
+def test_what_waits_is_bounded_by_the_buffers_and_the_fattest_flow_pays(bench: Bench) -> None:
+    bench.socket.refuse = errno.EAGAIN
+    out(bench, [NO_HEADER + packet for packet in packets(2)])
+    out(bench, trains(2 * BUFFERS, Flow()))
+    dropped = bench.laptop.tunnel.drops[Drop.QUEUE_OVERFLOW]
+    assert dropped >= BUFFERS
+    bench.socket.refuse = None
+    bench.pump.sender.drain()
+    for _ in range(2 * BUFFERS):
+        bench.pump.outbound.forward()
+    written = arrived(bench)
+    assert [packet for packet in written if packet[10:] in packets(2)]
+    assert payload(written) == (2 * BUFFERS - dropped) * COUNT * SIZE
+
+
+def waiting_long(bench: Bench, flow: Flow) -> None:
+    """Let trains of one flow stand in the queue for far longer than is good."""
+    bench.socket.refuse = errno.EAGAIN
+    out(bench, [NO_HEADER + packet for packet in packets(1)])
+    out(bench, trains(60, flow))
+    bench.socket.refuse = None
+    bench.pump.sender.drain()
+    for _ in range(60):
+        bench.world.now += INTERVAL / 2
+        bench.pump.outbound.forward()
+
+
+def test_a_standing_queue_loses_single_segments_of_its_trains(bench: Bench) -> None:
+    waiting_long(bench, Flow())
+    lost = bench.laptop.tunnel.drops[Drop.QUEUED_LONG]
+    assert lost > 0
+    assert bench.pump.outbound.marked == 0
+    assert payload(arrived(bench)) == (60 * COUNT - lost) * SIZE
+
+
+def test_a_standing_queue_of_an_ecn_flow_is_marked_and_loses_nothing(bench: Bench) -> None:
+    waiting_long(bench, Flow(ecn=2))
+    assert bench.laptop.tunnel.drops[Drop.QUEUED_LONG] == 0
+    assert bench.pump.outbound.marked > 0
+    written = arrived(bench)
+    assert payload(written) == 60 * COUNT * SIZE
+    assert any(packet[11] & 3 == 3 for packet in written)
+
+
+@pytest.mark.parametrize("ecn", [0, 2])
+def test_where_opening_takes_longer_than_sending_its_senders_are_told(
+    bench: Bench, monkeypatch, ecn
+) -> None:
+    bench.hub_socket.came = 1.0
+    monkeypatch.setattr(clock, "since", lambda _unix: 0.05)
+    for train in trains(40, Flow(ecn=ecn)):
+        out(bench, [train])
+        bench.across()
+        bench.world.now += INTERVAL / 10
+    late = bench.hub.tunnel.drops[Drop.RECEIVED_LATE]
+    marked = bench.hub_pump.inbound.marked
+    assert (late > 0, marked > 0) == (ecn == 0, ecn == 2)
+    assert payload(bench.hub_tun.written) == (40 * COUNT - late) * SIZE
+
+
+def test_what_is_sparse_is_never_told_of_a_queue_that_others_made(bench, monkeypatch) -> None:
+    bench.hub_socket.came = 1.0
+    monkeypatch.setattr(clock, "since", lambda _unix: 0.05)
+    for number in range(100):
+        bench.out(*packets(BULK - 1))
+        bench.across()
+        bench.world.now += INTERVAL / 10
+        assert len(bench.hub_tun.written) == (number + 1) * (BULK - 1)
+    assert bench.hub.tunnel.drops[Drop.RECEIVED_LATE] == 0
