@@ -7,7 +7,7 @@ is their peer's. What else there is to note of their arrival can wait until then
 from collections.abc import Callable
 
 from sacip_tun.daemon import clock
-from sacip_tun.daemon.gathering import Gathering
+from sacip_tun.daemon.gathering import LONGEST, Gathering
 from sacip_tun.daemon.writer import Writer
 from sacip_tun.datapath import ecn
 from sacip_tun.datapath.codec import Codec, Opened
@@ -21,7 +21,7 @@ from sacip_tun.protocol.tunnel import Tunnel
 
 # Receives and bytes in one wake-up: what is to be sent waits for it, a millisecond or so.
 RECEIVES_A_WAKE = 64
-BYTES_A_WAKE = 4 << 16
+BYTES_A_WAKE = LONGEST
 # Seconds that datagrams may wait in the socket for good: 350 KB at a gigabit and a half.
 RECEIVE_TARGET = 0.002
 # Packets of one batch that make its flow a bulky one.

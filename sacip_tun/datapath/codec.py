@@ -24,6 +24,9 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 # Bytes of one IP packet (its length field has 16 bits), and of one read from a UDP socket.
 MAX_PACKET: Final = 65_535
 
+# Bytes of datagrams that are opened together: the more, the less each costs.
+OPEN_CAPACITY: Final = 4 * MAX_PACKET
+
 # Segments of one super-packet. 64 KB at the smallest MSS in real use (RFC 879: 536) are 122; beyond
 # 1,024 the segments are smaller than 64 bytes, which only a forged header asks for.
 MAX_SEGMENTS: Final = 1_024
@@ -147,7 +150,7 @@ class Codec(Protocol):
     ) -> list[Opened]:
         """Open the datagrams in `buffer`, `segment_size` bytes each but the last.
 
-        `buffer` has at most MAX_PACKET bytes. A `segment_size` of 0, or not less than the buffer,
+        `buffer` has at most OPEN_CAPACITY bytes. A `segment_size` of 0, or not less than the buffer,
         means one datagram. `keyring` holds the receiving key of each local session index.
 
         The plaintexts lie in an arena of the codec: valid until the next `open`.

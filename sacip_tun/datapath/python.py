@@ -5,9 +5,10 @@ ChaCha20-Poly1305 itself, which is one call a datagram; all the rest of `seal`, 
 `coalesce` together, costs about as much as that one call, because it is done a batch at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import groupby
+from itertools import compress, groupby, repeat
 from struct import Struct
 from typing import Final
 
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from sacip_tun.datapath import segment
 from sacip_tun.datapath.coalesce import Coalescer
-from sacip_tun.datapath.codec import MAX_PACKET, Opened, Sealed, SuperPacket
+from sacip_tun.datapath.codec import OPEN_CAPACITY, Opened, Sealed, SuperPacket
 from sacip_tun.protocol.messages import (
     DATA,
     DATA_FORMAT,
@@ -41,7 +42,7 @@ class PythonCodec:
     def __init__(self) -> None:
         self._segmenter = segment.Segmenter()
         self._coalescer = Coalescer()
-        self._arena = memoryview(bytearray(MAX_PACKET))
+        self._arena = memoryview(bytearray(OPEN_CAPACITY))
         # What was asked for last is sealed next: its headers need not be read twice.
         self._parsed: tuple[memoryview | None, segment.Train | None] = (None, None)
 
@@ -128,17 +129,28 @@ class PythonCodec:
         arena = self._arena[: max(0, len(buffer) - MIN_DATA_SIZE)]
         sealed = [buffer[at + DATA_HEADER : at + size] for at in places]
         packets = [arena[at : at + size - MIN_DATA_SIZE] for at in places]
-        decrypt = cipher.decrypt_into
-        failed = set()
-        for position, nonce in enumerate(map(_NONCE.pack, counters)):
-            try:
-                decrypt(nonce, sealed[position], None, packets[position])
-            except InvalidTag:
-                failed.add(position)
-        if failed:
-            counters = [item for at, item in enumerate(counters) if at not in failed]
-            packets = [item for at, item in enumerate(packets) if at not in failed]
-        return Opened(receiver, counters, packets, len(failed))
+        nonces = list(map(_NONCE.pack, counters))
+        try:
+            _exhaust(map(cipher.decrypt_into, nonces, sealed, repeat(None), packets))
+        except InvalidTag:
+            good = list(map(partial(_opens, cipher), nonces, sealed, packets))
+            counters = list(compress(counters, good))
+            return Opened(receiver, counters, list(compress(packets, good)), good.count(False))
+        return Opened(receiver, counters, packets, 0)
+
+
+def _opens(cipher: ChaCha20Poly1305, nonce: bytes, sealed: memoryview, packet: memoryview) -> bool:
+    """Open one datagram; False where it does not authenticate."""
+    try:
+        cipher.decrypt_into(nonce, sealed, None, packet)
+    except InvalidTag:
+        return False
+    return True
+
+
+def _exhaust(calls: Iterable[object]) -> None:
+    """Make calls that `map` stands for, without a step in Python between two of them."""
+    deque(calls, maxlen=0)
 
 
 def _encrypt(
@@ -157,9 +169,7 @@ def _encrypt(
     slots = [out[at + DATA_HEADER : at + size] for at in range(0, last, size)]
     slots.append(out[last + DATA_HEADER : end])
     nonces = map(_NONCE.pack, range(first_counter, first_counter + count))
-    encrypt = cipher.encrypt_into
-    for nonce, plaintext, slot in zip(nonces, plaintexts, slots, strict=True):
-        encrypt(nonce, plaintext, None, slot)
+    _exhaust(map(cipher.encrypt_into, nonces, plaintexts, repeat(None), slots))
     return Sealed(size, count, end)
 
 

@@ -77,7 +77,7 @@ def test_when_it_has_room_what_waited_goes_in_turns(bench: Bench) -> None:
     bench.socket.refuse = errno.EAGAIN
     out(bench, [NO_HEADER + packet for packet in packets(1)])
     one, other = Flow(ports=(1, 1)), Flow(ports=(2, 2))
-    out(bench, trains(3, one) + trains(3, other))
+    out(bench, trains(5, one) + trains(5, other))
     out(bench, [NO_HEADER + packet for packet in packets(2)[1:]])
     bench.socket.refuse = None
     bench.pump.sender.drain()
@@ -85,7 +85,7 @@ def test_when_it_has_room_what_waited_goes_in_turns(bench: Bench) -> None:
         bench.pump.outbound.forward()
     ports = [packet[30:34] for packet in arrived(bench)]
     assert ports[0] == packets(1)[0][20:24]
-    # Two trains each are a turn; who was not waiting goes before those that have had one.
+    # Three trains each are a turn; who was not waiting goes before those that have had one.
     one, other, sparse = b"\0\1\0\1", b"\0\2\0\2", packets(2)[1][20:24]
     turns = [port for port, _ in groupby(ports[1:])]
     assert turns == [one, other, sparse, one, other]
