@@ -30,7 +30,7 @@ class LoopGuard:
         ports = inner_packet.udp_ports(packet)
         if ports is None or ports[0] != self._port:
             return False
-        for peer in self._tunnel.peers.values():
+        for peer in self._tunnel.peers.met:
             for endpoint in peer.destinations:
                 if endpoint.port == ports[1] and endpoint.host.packed == destination:
                     self._note(endpoint, now)

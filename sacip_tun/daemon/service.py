@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sacip_tun.agreement import RUN_DIRECTORY
-from sacip_tun.config import Config, InterfaceConfig, Nat, PeerConfig
+from sacip_tun.config import Config, Nat, PeerConfig
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
 from sacip_tun.daemon.hooks import Hooks
@@ -181,9 +181,10 @@ class Service:
         stack.callback(self._tun.close)
 
     def _add_peers(self) -> None:
+        interface = self.config.interface
+        bounds = interface.hold_megabytes << 20, interface.resend_megabytes << 20
         for peer in self.config.peers:
-            settings = _settings(peer, self.config.interface)
-            self.tunnel.add_peer(settings, peer.allowed_ips, now=clock.now())
+            self.tunnel.add_peer(_settings(peer, *bounds), peer.allowed_ips, now=clock.now())
 
     def _configure(self) -> None:
         settings = self.config.interface
@@ -315,13 +316,13 @@ class Service:
             asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)
 
     def _flush(self, peer: Peer) -> None:
-        if peer.delivery.hold and peer.can_send(now=clock.now()):
+        if peer.held and peer.can_send(now=clock.now()):
             self._pump.flush_held(peer)
 
     def _retry_waiting(self) -> None:
         """Try again what the kernel refused to send: the route may be back without any event."""
         self._pump.sender.retry()
-        for peer in self.tunnel.peers.values():
+        for peer in self.tunnel.peers.met:
             self._flush(peer)
         self.settle()
 
@@ -397,7 +398,7 @@ class Service:
         return {}
 
 
-def _settings(peer: PeerConfig, interface: InterfaceConfig) -> PeerSettings:
+def _settings(peer: PeerConfig, hold_bytes: int, ring_bytes: int) -> PeerSettings:
     return PeerSettings(
         peer.public_key,
         peer.preshared_key or NO_PRESHARED_KEY,
@@ -405,7 +406,7 @@ def _settings(peer: PeerConfig, interface: InterfaceConfig) -> PeerSettings:
         sacip=peer.sacip,
         strict_nat=peer.nat is Nat.STRICT,
         relay=peer.relay,
-        hold_bytes=interface.hold_megabytes << 20,
-        ring_bytes=interface.resend_megabytes << 20,
+        hold_bytes=hold_bytes,
+        ring_bytes=ring_bytes,
         named=peer.endpoint is not None,
     )

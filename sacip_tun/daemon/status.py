@@ -112,7 +112,7 @@ def document(
         **counters,
         "drops": {reason.value: count for reason, count in tunnel.drops.items() if count},
         "peers": [
-            peer_document(tunnel.peers[peer.public_key], peer, tunnel, journal)
+            peer_document(tunnel.peers.glance(peer.public_key), peer, tunnel, journal)
             for peer in config.peers
         ],
     }

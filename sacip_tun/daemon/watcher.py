@@ -115,7 +115,8 @@ class Watcher:
     def _news(self, snapshot: Snapshot, *, settled: bool) -> dict[bytes, tuple[Source, ...]]:
         """Return the sources that are new, by peer; bad news only where it is settled."""
         news = dict[bytes, tuple[Source, ...]]()
-        for key, peer in self._tunnel.peers.items():
+        for peer in self._tunnel.peers.met:
+            key = peer.key
             sources, known = self._sources(snapshot, peer), self._known.get(key, ())
             if sources is None or (sources == known and key in self._known):
                 continue

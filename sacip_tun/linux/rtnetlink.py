@@ -8,7 +8,7 @@ another.
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
@@ -66,14 +66,23 @@ class RtnetlinkSocket:
         for _ in self._answers():
             pass
 
-    def dump(self, message: Message, kind: int) -> list[Message]:
-        """Return all that the kernel has of `kind`. Raises OSError."""
+    def dump(
+        self, message: Message, kind: int, read: Callable[[Message], Iterable[Fact]]
+    ) -> list[Fact]:
+        """Return what `read` finds in all that the kernel has of `kind`. Raises OSError.
+
+        No message is kept: a decoded route takes several KB, and there may be thousands.
+        """
         for _ in range(DUMP_TRIES):
             self._send(message, kind, NLM_F_REQUEST | NLM_F_DUMP)
-            answers = list(self._answers())
-            if not any(answer["header"]["flags"] & NLM_F_DUMP_INTR for answer in answers):
+            facts = list[Fact]()
+            interrupted = 0
+            for answer in self._answers():
+                interrupted |= answer["header"]["flags"] & NLM_F_DUMP_INTR
+                facts += read(answer)
+            if not interrupted:
                 break
-        return answers
+        return facts
 
     def _send(self, message: Message, kind: int, flags: int) -> None:
         self._sequence += 1
@@ -97,37 +106,47 @@ class RtnetlinkSocket:
 
     def links(self) -> list[Message]:
         """Dump the interfaces."""
-        return self.dump(codecs().link(), RTM_GETLINK)
+        return self.dump(codecs().link(), RTM_GETLINK, _whole)
 
     def addresses(self) -> list[Message]:
         """Dump the addresses of both families."""
-        return self.dump(codecs().address(), RTM_GETADDR)
+        return self.dump(codecs().address(), RTM_GETADDR, _whole)
 
     def routes(self) -> list[Route]:
         """Dump the routes of all tables, both families."""
-        return [route for answer in self.route_messages() for route in messages.routes_of(answer)]
+        return self._dump_families(codecs().route, RTM_GETROUTE, messages.routes_of)
 
     def route_messages(self) -> list[Message]:
         """Dump the same routes as messages, with all that the kernel says of them."""
-        return self._dump_families(codecs().route, RTM_GETROUTE)
+        return self._dump_families(codecs().route, RTM_GETROUTE, _whole)
 
     def rules(self) -> list[Rule]:
         """Dump the rules; the kernel's standard ones where it knows no others."""
         try:
-            answers = self._dump_families(codecs().rule, RTM_GETRULE)
+            return self._dump_families(codecs().rule, RTM_GETRULE, _rules_of)
         except OSError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.EAFNOSUPPORT}:
                 raise
             return list(DEFAULT_RULES)
-        return present(messages.rule_of, answers)
 
-    def _dump_families(self, codec: Callable[[], Any], kind: int) -> list[Message]:
-        answers = []
+    def _dump_families(
+        self, codec: Callable[[], Any], kind: int, read: Callable[[Message], Iterable[Fact]]
+    ) -> list[Fact]:
+        facts = list[Fact]()
         for family in messages.VERSIONS:
             message = codec()
             message["family"] = family
-            answers += self.dump(message, kind)
-        return answers
+            facts += self.dump(message, kind, read)
+        return facts
+
+
+def _whole(message: Message) -> Iterable[Message]:
+    return (message,)
+
+
+def _rules_of(message: Message) -> Iterable[Rule]:
+    rule = messages.rule_of(message)
+    return () if rule is None else (rule,)
 
 
 def present(read: Callable[[Message], Fact | None], answers: list[Message]) -> list[Fact]:

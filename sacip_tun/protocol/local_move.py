@@ -13,7 +13,6 @@
    packet from the old path cannot have the last word.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -72,13 +71,33 @@ class Way(NamedTuple):
 class LocalMove:
     """The state of our address towards one peer, and what each change of it makes us send."""
 
+    __slots__ = (
+        "_healing",
+        "_kind",
+        "_link",
+        "_old",
+        "_probe_tokens",
+        "_reason",
+        "_sources",
+        "_started",
+        "_stranded",
+        "_tokens",
+        "_tries",
+        "_wanted",
+        "_way",
+        "_words",
+        "choice",
+        "milliseconds",
+        "number",
+        "state",
+    )
+
     def __init__(self, link: Mover) -> None:
         self._link = link
         self.state = LocalState.SETTLED
         self.number = 0
         self.choice = Choice()
         self._sources: tuple[Source, ...] = ()
-        self._candidates: tuple[Host, ...] = ()
         # The next hop behind the active address when it was last told, and whether there is a way.
         # How the address in use was known to lead to the peer; None where it is not known yet.
         self._way: Way | None = None
@@ -89,8 +108,8 @@ class LocalMove:
         self._kind = Kind.BREAK_BEFORE_MAKE
         self._started = 0.0
         self._tries = 0
-        self._tokens: deque[int] = deque(maxlen=MAX_TOKENS)
-        self._probe_tokens: deque[int] = deque(maxlen=PROBES)
+        self._tokens: tuple[int, ...] = ()
+        self._probe_tokens: tuple[int, ...] = ()
         self._wanted: Reason | None = None
         self._words = 0
         self.milliseconds: float | None = None
@@ -117,7 +136,7 @@ class LocalMove:
         if active is None:
             return ()
         hosts = [source.endpoint.host for source in self.choice.sources]
-        others = dict.fromkeys((*self._candidates, *hosts))
+        others = dict.fromkeys((*self._link.own_candidates, *hosts))
         return tuple(Endpoint(host, active.port) for host in others if host != active.host)
 
     @property
@@ -168,10 +187,6 @@ class LocalMove:
             self._detach(reason or Reason.ADDRESS_REMOVED)
         else:
             self._stranded = True  # no way out, but packets may still arrive at this address
-
-    def candidates_changed(self, candidates: tuple[Host, ...]) -> None:
-        """Take the addresses of this host at which any peer may find it."""
-        self._candidates = candidates
 
     def resumed(self, *, now: float) -> None:
         """Tell the address again after suspend: whatever stood between may have forgotten us."""
@@ -253,7 +268,7 @@ class LocalMove:
             self._consider_standby(now=now)
         if frame.token not in self._probe_tokens:
             return
-        self._probe_tokens.clear()
+        self._probe_tokens = ()
         self._link.disarm(Timer.PROBE)
         standby = self._link.path.local.idle
         if self._wanted is not None and self.state is LocalState.PREPARED and standby is not None:
@@ -410,7 +425,8 @@ class LocalMove:
         standby = path.local.idle
         question = Frame(Code.PATH_CHALLENGE, number=self.number, new=standby)
         for remote in self._link.destinations_for(standby)[:1]:
-            self._probe_tokens.append(self._link.ask(question, standby, remote, now=now))
+            token = self._link.ask(question, standby, remote, now=now)
+            self._probe_tokens = (*self._probe_tokens, token)[-PROBES:]
         self._link.arm(Timer.PROBE, now + self._pause())
 
     # The switch
@@ -529,7 +545,7 @@ class LocalMove:
 
     def _finish(self, *, now: float) -> None:
         self._link.disarm(Timer.NOTICE)
-        self._tokens.clear()
+        self._tokens = ()
         self.milliseconds = (now - self._started) * 1000
         path = self._link.path
         if path.local.active is not None:
@@ -572,8 +588,8 @@ class LocalMove:
     def _quiet(self) -> None:
         for timer in (Timer.NOTICE, Timer.PROBE, Timer.LAST_WORD):
             self._link.disarm(timer)
-        self._tokens.clear()
-        self._probe_tokens.clear()
+        self._tokens = ()
+        self._probe_tokens = ()
         self._wanted = None
         self._tries = 0
 
@@ -586,7 +602,8 @@ class LocalMove:
         new: Endpoint | None,
         now: float,
     ) -> None:
-        self._tokens.append(self._link.ask(self._notice(code, new), local, remote, now=now))
+        token = self._link.ask(self._notice(code, new), local, remote, now=now)
+        self._tokens = (*self._tokens, token)[-MAX_TOKENS:]
 
     def _notice(self, code: Code, new: Endpoint | None) -> Frame:
         told = self._link.received() if code is Code.CHANGE else ()
