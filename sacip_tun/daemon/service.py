@@ -288,7 +288,7 @@ class Service:
             self._moved(event)
         if isinstance(event, FrameReceived) and event.code in INTRODUCTIONS:
             # The peer told where else it may be found: sources may lead there too.
-            asyncio.get_running_loop().call_soon(self._watcher.look)
+            asyncio.get_running_loop().call_soon(self._watcher.look_at, event.peer)
         if isinstance(event, PathMtu):
             self._retry_offload()
         self._flush(peer)
