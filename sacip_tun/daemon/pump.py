@@ -27,8 +27,9 @@ from sacip_tun.protocol.tunnel import Tunnel
 # Super-packets read from the TUN, and batches received, in one wake-up (datapath.md 7).
 READS_A_WAKE = 8
 RECEIVES_A_WAKE = 16
-# Peers found for inner addresses, remembered; emptied when full or when routing changes.
-MAX_ROUTES = 4096
+# Peers found for inner addresses, remembered; the oldest is forgotten when full. A hub talks to as
+# many as it has peers, and a scan through a large network must not take memory.
+MAX_ROUTES = 16384
 
 
 class Pump:
@@ -292,6 +293,6 @@ class Pump:
             return self._routes[address]
         except KeyError:
             if len(self._routes) >= MAX_ROUTES:
-                self._routes.clear()
+                del self._routes[next(iter(self._routes))]
             peer = self._routes[address] = self._tunnel.route(address)
             return peer
