@@ -101,6 +101,10 @@ class LabTunnel:
 
     def up_from_file(self, *remotes: Remote) -> None:
         """Bring it up from a configuration file: for more peers than a command line can name."""
+        self._start(["up", str(self.configuration(*remotes)), "--foreground"])
+
+    def configuration(self, *remotes: Remote) -> Path:
+        """Write a file that `up` takes, and return where it is."""
         addresses = ", ".join((self.address, *self.more))
         own = f"PrivateKey = {self.keys.private}\nAddress = {addresses}"
         sections = [f"[Interface]\n{own}\nListenPort = {self.listen_port}"]
@@ -108,7 +112,7 @@ class LabTunnel:
         path = self.host.network.directory / f"{self.name}.conf"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write("\n".join(sections))
-        self._start(["up", str(path), "--foreground"])
+        return path
 
     def _start(self, line: list[str]) -> None:
         self._daemon = self.host.start([*PROGRAM, *line])
