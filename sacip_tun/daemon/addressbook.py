@@ -71,9 +71,10 @@ class AddressBook:
                 await self._tried.wait()
 
     def look_up(self, key: bytes) -> None:
-        """Look up a peer that may be somewhere else, unless that is being done."""
-        if key in self._resolvers:
-            self._resolvers[key].start()
+        """Look up a peer that may be somewhere else, unless that is being done or tells no more."""
+        resolver = self._resolvers.get(key)
+        if resolver is not None and not resolver.final:
+            resolver.start()
 
     def look_up_again(self, *, detached: bool = False) -> None:
         """Look up all peers, or those to which no address of ours leads: the network is another."""

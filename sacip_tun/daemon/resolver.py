@@ -36,6 +36,11 @@ class Resolver:
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def final(self) -> bool:
+        """Whether a lookup would find the same again: an address was written, and no zone."""
+        return self.resolved and "%" not in self.text and literal(self.text) is not None
+
     def start(self) -> None:
         """Resolve, in the background; harmless while a resolution is under way."""
         self.begun = True
