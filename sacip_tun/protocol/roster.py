@@ -28,6 +28,7 @@ class Roster:
     def remove(self, key: bytes) -> Peer | None:
         """Forget a peer; returns what is to be undone of it, None where it is only settings."""
         del self._settings[key]
+        self._context.identity.forget(key)
         return self._met.pop(key, None)
 
     @property
@@ -40,6 +41,7 @@ class Roster:
         peer = self._met.get(key)
         if peer is None and key in self._settings:
             peer = self._met[key] = self.glance(key)
+            self._context.identity.remember(key)
         return peer
 
     def glance(self, key: bytes) -> Peer:
