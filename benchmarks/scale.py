@@ -82,6 +82,7 @@ def memory() -> Figures:
 
     The ciphers of a session, some 4 KB, are OpenSSL's and not counted.
     """
+    hub(1)  # what is made once for all is no peer's
     tracemalloc.start()
     before = _grown()
     tunnel, privates = hub(ENGAGED)
@@ -102,6 +103,7 @@ def memory() -> Figures:
         while tunnel.next_event():
             pass
     idle = _grown()
+    tracemalloc.stop()
     return {
         "bytes a peer that never called": (configured - before) / ENGAGED,
         "bytes more once it has": (whole - configured) / ENGAGED,
