@@ -64,7 +64,6 @@ class LocalMove:
         "_healing",
         "_kind",
         "_link",
-        "_notices",
         "_probe_tokens",
         "_sources",
         "_started",
@@ -74,6 +73,7 @@ class LocalMove:
         "_words",
         "choice",
         "milliseconds",
+        "notices",
         "state",
     )
 
@@ -87,7 +87,7 @@ class LocalMove:
         self._way: Way | None = None
         self._stranded = False
         self._healing = Healing(link, self.choice)
-        self._notices = Notices(link, self.choice)
+        self.notices = Notices(link, self.choice)
         self._kind = Kind.BREAK_BEFORE_MAKE
         self._started = 0.0
         self._probe_tokens: tuple[int, ...] = ()
@@ -111,14 +111,9 @@ class LocalMove:
         return self.state is LocalState.HUNTING
 
     @property
-    def number(self) -> int:
-        """The number of our last move that this peer was told of."""
-        return self._notices.number
-
-    @property
     def candidates(self) -> tuple[Endpoint, ...]:
         """Where else the peer may find us: usable addresses, but the one in use."""
-        return self._notices.candidates
+        return self.notices.candidates
 
     @property
     def network(self) -> tuple[Host, Host | None] | None:
@@ -137,7 +132,7 @@ class LocalMove:
         """Announce the standby that was there before the peer, or its addresses, were known."""
         self.choice.sources = sources = self._leading_to_the_peer()
         if self.detached and sources:
-            self._switch(self._successor(), self._notices.reason or Reason.ROUTE_CHANGED, now=now)
+            self._switch(self._successor(), self.notices.reason or Reason.ROUTE_CHANGED, now=now)
         elif self.state is LocalState.SETTLED:
             self._consider_standby(now=now)
 
@@ -157,7 +152,7 @@ class LocalMove:
         active = self._link.path.local.active
         reason = reasons.get(active.host, Reason.ADDRESS_REMOVED) if active else None
         if self.detached and sources:
-            self._switch(self._successor(), self._notices.reason or Reason.ADDRESS_REMOVED, now=now)
+            self._switch(self._successor(), self.notices.reason or Reason.ADDRESS_REMOVED, now=now)
         elif self.choice.of(active) is not None:
             self._stay(now=now)
         elif active is None:
@@ -202,7 +197,7 @@ class LocalMove:
         if same or local.host.is_multicast or local.host.is_unspecified:
             return
         known = any(slot is not None and slot.host == local.host for slot in pair.slots)
-        settled = self.state is LocalState.SETTLED and (self._notices.number == 0 or not known)
+        settled = self.state is LocalState.SETTLED and (self.notices.number == 0 or not known)
         if settled or (moved and not self._link.path.matched):
             source = self.choice.of(local)
             self._way = self._way_by(source)
@@ -213,7 +208,7 @@ class LocalMove:
         """The peer reached us in a family in which we did not know any address of it."""
         for source in self._sources:
             if source.endpoint.host == local.host:
-                self._switch(source.endpoint, self._notices.reason or Reason.ROUTE_CHANGED, now=now)
+                self._switch(source.endpoint, self.notices.reason or Reason.ROUTE_CHANGED, now=now)
                 return
 
     def request(self, new: Endpoint, *, now: float) -> bool:
@@ -234,7 +229,7 @@ class LocalMove:
 
     def acknowledged(self, frame: Frame, local: Endpoint, source: Endpoint, *, now: float) -> bool:
         """Take PREPARE_ACK or CHANGE_ACK of the current move; True where that settles it."""
-        if not self._notices.answers(frame.token):
+        if not self.notices.answers(frame.token):
             return False
         if frame.code == Code.PREPARE_ACK and self.state is LocalState.PREPARING:
             self._prepared(now=now)
@@ -355,21 +350,21 @@ class LocalMove:
         self._begin(wanted, Kind.MAKE_BEFORE_BREAK, now=now)
         self._wanted = wanted
         path.local = path.local.added(standby)
-        self._notices.old = path.local.active
+        self.notices.old = path.local.active
         self._announce(now=now)
 
     def _want(self, wanted: Reason | None, *, now: float) -> None:
         """Switch to the announced standby after all, once it has answered a new challenge."""
         self._wanted = self._wanted or wanted
         if wanted is not None and self.state is LocalState.PREPARED:
-            self._notices.copies = 0
+            self.notices.copies = 0
             self._probe(now=now)
 
     def _announce(self, *, now: float) -> None:
-        if self._notices.copies == PREPARE_COPIES:
+        if self.notices.copies == PREPARE_COPIES:
             self._give_up_announcing(now=now)
         else:
-            self._notices.prepare(self._link.path.local.idle, now=now)
+            self.notices.prepare(self._link.path.local.idle, now=now)
 
     def _give_up_announcing(self, *, now: float) -> None:
         """The old path is silent: where the other is better anyway, that decides it."""
@@ -391,38 +386,38 @@ class LocalMove:
             elapsed = (now - self._started) * 1000
             announced = (
                 Side.LOCAL,
-                self._notices.number,
+                self.notices.number,
                 pair.active,
                 pair.idle,
                 self._wanted,
                 elapsed,
             )
             self._link.emit(Prepared(self._link.key, *announced))
-        self._notices.copies = 0
+        self.notices.copies = 0
         self._probe(now=now)
 
     def _probe(self, *, now: float) -> None:
         """Challenge over the standby path; PREPARED is a state in which it may stay unproven."""
         path = self._link.path
-        if self.state is not LocalState.PREPARED or self._notices.copies == PROBES:
+        if self.state is not LocalState.PREPARED or self.notices.copies == PROBES:
             return
-        self._notices.copies += 1
+        self.notices.copies += 1
         standby = path.local.idle
-        question = Frame(Code.PATH_CHALLENGE, number=self._notices.number, new=standby)
+        question = Frame(Code.PATH_CHALLENGE, number=self.notices.number, new=standby)
         for remote in self._link.destinations_for(standby)[:1]:
             token = self._link.ask(question, standby, remote, now=now)
             self._probe_tokens = (*self._probe_tokens, token)[-PROBES:]
-        self._link.arm(Timer.PROBE, now + self._notices.pause)
+        self._link.arm(Timer.PROBE, now + self.notices.pause)
 
     # The switch
 
     def _switch(self, new: Endpoint, reason: Reason, *, now: float) -> None:
         path = self._link.path
         if path.local.active is not None:
-            self._notices.old = path.local.active
+            self.notices.old = path.local.active
         announced = self.state in STANDBY_STATES and same_host(path.local.idle, new)
         if announced:
-            self._notices.reason, self._started = reason, now
+            self.notices.reason, self._started = reason, now
         self._enter(LocalTrigger.SWITCH)
         self._quiet()
         if not announced:
@@ -430,7 +425,7 @@ class LocalMove:
         path.local = path.local.moved_to(new)
         self._way, self._stranded = self._way_by(self.choice.of(new)), False
         moving = Moving(
-            self._link.key, self._notices.number, self._notices.old, new, reason, self._kind
+            self._link.key, self.notices.number, self.notices.old, new, reason, self._kind
         )
         self._link.emit(moving)
         self._notify_switched(now=now)
@@ -442,7 +437,7 @@ class LocalMove:
         if not self._link.speaks_sacip:
             self._leave_plain_peer(sealable=sealable, now=now)
         elif sealable:
-            self._notices.copies = 0
+            self.notices.copies = 0
             self._tell(now=now)
             if self._kind is Kind.BREAK_BEFORE_MAKE:
                 self._link.resend_unheard(now=now)
@@ -455,17 +450,17 @@ class LocalMove:
 
     def _tell(self, *, now: float) -> None:
         """Send a copy of CHANGE to every place where the peer may be."""
-        if self._notices.copies == CHANGE_COPIES and self.state is LocalState.CHANGING:
+        if self.notices.copies == CHANGE_COPIES and self.state is LocalState.CHANGING:
             self._enter(LocalTrigger.NO_ANSWER)
-            self._notices.copies = 0
+            self.notices.copies = 0
             self._hunt(now=now)
             return
         neighbour = self._way is not None and self._way.gateway is None
-        self._notices.change(neighbour=neighbour, now=now)
+        self.notices.change(neighbour=neighbour, now=now)
 
     def _hunt(self, *, now: float) -> None:
         if self._link.speaks_sacip:
-            self._notices.hunt(now=now)
+            self.notices.hunt(now=now)
         else:
             self._leave_plain_peer(sealable=self._link.can_seal(now=now), now=now)
 
@@ -505,7 +500,7 @@ class LocalMove:
 
     def _finish(self, *, now: float) -> None:
         self._link.disarm(Timer.NOTICE)
-        self._notices.close()
+        self.notices.close()
         self.milliseconds = (now - self._started) * 1000
         path = self._link.path
         if path.local.active is not None:
@@ -513,11 +508,11 @@ class LocalMove:
                 Moved(
                     self._link.key,
                     Side.LOCAL,
-                    self._notices.number,
-                    self._notices.old,
+                    self.notices.number,
+                    self.notices.old,
                     path.local.active,
                     path.observed,
-                    self._notices.reason,
+                    self.notices.reason,
                     self._kind,
                     self.milliseconds,
                 )
@@ -529,11 +524,11 @@ class LocalMove:
         if self.state is LocalState.DETACHED:
             return
         path = self._link.path
-        self._notices.old = path.local.active or self._notices.old
-        self._notices.reason = reason
+        self.notices.old = path.local.active or self.notices.old
+        self.notices.reason = reason
         self._enter(LocalTrigger.NO_ADDRESS)
         self._quiet()
-        self._link.emit(Detached(self._link.key, self._notices.old, reason))
+        self._link.emit(Detached(self._link.key, self.notices.old, reason))
 
     # Bookkeeping
 
@@ -541,17 +536,17 @@ class LocalMove:
         self.state = following(LOCAL_TRANSITIONS, self.state, trigger)
 
     def _begin(self, reason: Reason | None, kind: Kind, *, now: float) -> None:
-        self._notices.begin(reason)
+        self.notices.begin(reason)
         self._kind = kind
         self._started = now
 
     def _quiet(self) -> None:
         for timer in (Timer.NOTICE, Timer.PROBE, Timer.LAST_WORD):
             self._link.disarm(timer)
-        self._notices.close()
+        self.notices.close()
         self._probe_tokens = ()
         self._wanted = None
-        self._notices.copies = 0
+        self.notices.copies = 0
 
 
 def same_host(one: Endpoint | None, other: Endpoint | None) -> bool:
