@@ -99,15 +99,19 @@ class LabTunnel:
             line += self._arguments(number, remote)
         self._start(line)
 
-    def up_from_file(self, *remotes: Remote) -> None:
-        """Bring it up from a configuration file: for more peers than a command line can name."""
-        self._start(["up", str(self.configuration(*remotes)), "--foreground"])
+    def up_from_file(self, *remotes: Remote, lines: tuple[str, ...] = ()) -> None:
+        """Bring it up from a configuration file, with `lines` in its [Interface] section too.
 
-    def configuration(self, *remotes: Remote) -> Path:
+        For more peers than a command line can name, and for what it has no option for.
+        """
+        self._start(["up", str(self.configuration(*remotes, lines=lines)), "--foreground"])
+
+    def configuration(self, *remotes: Remote, lines: tuple[str, ...] = ()) -> Path:
         """Write a file that `up` takes, and return where it is."""
         addresses = ", ".join((self.address, *self.more))
-        own = f"PrivateKey = {self.keys.private}\nAddress = {addresses}"
-        sections = [f"[Interface]\n{own}\nListenPort = {self.listen_port}"]
+        own = [f"PrivateKey = {self.keys.private}", f"Address = {addresses}"]
+        own += [f"ListenPort = {self.listen_port}", *lines]
+        sections = ["\n".join(["[Interface]", *own])]
         sections += [remote.section for remote in remotes]
         path = self.host.network.directory / f"{self.name}.conf"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
