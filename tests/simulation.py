@@ -81,7 +81,7 @@ class Host:
 
     @property
     def peer(self) -> Peer:
-        return next(iter(self.tunnel.peers.values()))
+        return self.tunnel.peers[next(iter(self.tunnel.peers))]
 
     def address_for(self, remote: Endpoint) -> Endpoint | None:
         """What the kernel would choose: the first address of the family."""

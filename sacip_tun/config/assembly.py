@@ -12,6 +12,7 @@ from sacip_tun.config import values
 from sacip_tun.config.errors import ConfigError, place_of, placed
 from sacip_tun.config.grammar import Entry, Key, Section, entries_of, row_of
 from sacip_tun.config.model import Config, InterfaceConfig, Nat, Network, PeerConfig
+from sacip_tun.protocol.address import Host
 from sacip_tun.protocol.keys import public_key
 
 LATER = {
@@ -219,7 +220,9 @@ def _inner_warnings(interface: _Draft, peers: Sequence[_Draft]) -> Iterator[tupl
 
 def _endpoint_warnings(peers: Sequence[_Draft]) -> Iterator[tuple[int | str, str]]:
     """Point at endpoints that lead back here: into the tunnel itself, or to this host."""
-    networks = [network for peer in peers for network, _ in peer.fields.get("allowed_ips", ())]
+    holding = _Holding(
+        network for peer in peers for network, _ in peer.fields.get("allowed_ips", ())
+    )
     for peer in peers:
         endpoint = peer.fields.get("endpoint")
         host = values.host_of(endpoint.host) if endpoint else None
@@ -228,6 +231,28 @@ def _endpoint_warnings(peers: Sequence[_Draft]) -> Iterator[tuple[int | str, str
         where = peer.places["endpoint"]
         if host.is_loopback:
             yield where, f"Endpoint {host} reaches nothing but a tunnel on this same host"
-        for network in networks:
-            if network.prefixlen and host in network:
-                yield where, f"Endpoint {host} is inside AllowedIPs {network}: {LOOP}"
+        for network in holding.networks(host):
+            yield where, f"Endpoint {host} is inside AllowedIPs {network}: {LOOP}"
+
+
+class _Holding:
+    """Finds the networks that hold an address, but a /0, among as many as there may be."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        # By family and host bits, then by prefix: the networks with their places in the file.
+        self._levels: dict[tuple[int, int], dict[int, list[tuple[int, Network]]]] = {}
+        for place, network in enumerate(networks):
+            host_bits = network.max_prefixlen - network.prefixlen
+            level = self._levels.setdefault((network.version, host_bits), {})
+            prefix = int(network.network_address) >> host_bits
+            level.setdefault(prefix, []).append((place, network))
+
+    def networks(self, host: Host) -> list[Network]:
+        """Return them in the order in which they were written."""
+        found = [
+            entry
+            for (version, host_bits), level in self._levels.items()
+            if version == host.version and host_bits < host.max_prefixlen
+            for entry in level.get(int(host) >> host_bits, ())
+        ]
+        return [network for _, network in sorted(found, key=lambda entry: entry[0])]

@@ -13,7 +13,8 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from sacip_tun.outcome import Exit
 
 # A request is one short line; what is longer is no request of ours, in bytes.
 MAX_REQUEST = 64 * 1024
+# Items of a long list that are made and sent in one turn of the loop: those of the status document
+# take some 0.1 ms each.
+ITEMS_A_PART = 8
 # A client that sends nothing or reads nothing is let go after so many seconds.
 PATIENCE = 5.0
 
@@ -132,9 +136,29 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
-    writer.write(json.dumps(answer).encode() + b"\n")
-    async with asyncio.timeout(PATIENCE):
-        await writer.drain()
+    for part in encoded(answer):
+        writer.write(part)
+        async with asyncio.timeout(PATIENCE):
+            await writer.drain()
+        await asyncio.sleep(0)  # a long answer must not hold packets up
+
+
+def encoded(answer: Answer) -> Iterator[bytes]:
+    """Yield the line of an answer, in parts where one of its values is an iterator.
+
+    That becomes a list, of which no more exists at a time than what a part holds.
+    """
+    whole = {key: value for key, value in answer.items() if not isinstance(value, Iterator)}
+    line = json.dumps(whole).encode()[:-1]
+    for key in answer.keys() - whole.keys():
+        line += f"{', ' if len(line) > 1 else ''}{json.dumps(key)}: [".encode()
+        separator = b""
+        while items := list(islice(answer[key], ITEMS_A_PART)):
+            line += separator + b", ".join(json.dumps(item).encode() for item in items)
+            yield line
+            line, separator = b"", b", "
+        line += b"]"
+    yield line + b"}\n"
 
 
 def failure(cause: str, fix: str, code: int) -> Answer:

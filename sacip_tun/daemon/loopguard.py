@@ -34,7 +34,7 @@ class LoopGuard:
         if len(flow) not in UDP_FLOWS or flow[-1] != UDP or flow[-5:-3] != self._port:
             return False
         port = int.from_bytes(flow[-3:-1], "big")
-        for peer in self._tunnel.peers.values():
+        for peer in self._tunnel.peers.met:
             for endpoint in peer.destinations:
                 if endpoint.port == port and endpoint.host.packed == load.destination:
                     self._note(endpoint, now)

@@ -53,7 +53,7 @@ class PlannedMove:
         new = _parse_target(request.get("to"))
         patience = _parse_patience(request.get("timeout"))
         self._check_target(new)
-        movers = [peer for peer in self._tunnel.peers.values() if _concerned(peer, new.ip)]
+        movers = [peer for peer in self._tunnel.peers.met if _concerned(peer, new.ip)]
         if not movers:
             raise CommandError(
                 f"no connected peer would move to {new.ip}",
@@ -88,7 +88,7 @@ class PlannedMove:
             raise CommandError(
                 f"{host} is an inner address of this tunnel", "give an outer address", Exit.USAGE
             )
-        for peer in self._tunnel.peers.values():
+        for peer in self._tunnel.peers.met:
             active, used = peer.path.remote.active, peer.path.local.active
             if active is not None and active.host == host:
                 raise CommandError(

@@ -20,6 +20,8 @@ LAST_PAUSE = 30.0
 class Resolver:
     """Keeps one name resolved. `found` gets the addresses, best first; `failed` the reason."""
 
+    __slots__ = ("_failed", "_found", "_task", "begun", "resolved", "text")
+
     def __init__(
         self,
         text: str,
@@ -29,26 +31,32 @@ class Resolver:
     ) -> None:
         self.text = text
         self.resolved = False
-        self.tried = asyncio.Event()
+        self.begun = False
         self._found = found
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def final(self) -> bool:
+        """Whether a lookup would find the same again: an address was written, and no zone."""
+        return self.resolved and "%" not in self.text and literal(self.text) is not None
+
     def start(self) -> None:
         """Resolve, in the background; harmless while a resolution is under way."""
-        if self._task is None or self._task.done():
+        self.begun = True
+        if self._task is None:
             self._task = asyncio.ensure_future(self._resolve())
 
     def restart(self) -> None:
         """Resolve now: a resolution that is under way asked a network that is gone."""
         self.stop()
-        self._task = None
         self.start()
 
     def stop(self) -> None:
         """End a resolution that is under way."""
         if self._task is not None:
             self._task.cancel()
+            self._task = None
 
     async def _resolve(self) -> None:
         pause = FIRST_PAUSE
@@ -56,13 +64,12 @@ class Resolver:
             try:
                 endpoints = await resolve(self.text)
             except OSError as error:
-                self.tried.set()
                 self._failed(f"{self.text}: {error.strerror or error}")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LAST_PAUSE)
             else:
                 self.resolved = True
-                self.tried.set()
+                self._task = None
                 self._found(endpoints)
                 return
 

@@ -35,6 +35,8 @@ FIRST_PAUSE = 0.001
 LAST_PAUSE = 0.064
 # The same complaint is told again after so many seconds.
 TELL_AGAIN = 30.0
+# And to so many remotes at most within that time.
+MAX_TOLD = 64
 
 Tell = Callable[[str, str, Endpoint | None, Endpoint], None]
 
@@ -205,6 +207,8 @@ class Sender:
         if now - self._told.get(key, -TELL_AGAIN) < TELL_AGAIN:
             return
         self._told = {k: when for k, when in self._told.items() if now - when < TELL_AGAIN}
+        if len(self._told) >= MAX_TOLD:
+            return  # whoever forges sources chooses whom we answer
         self._told[key] = now
         why = f"{errno.errorcode.get(number, number)}: {error.strerror}"
         self.tell(why, fix(number), parcel.local, parcel.remote)

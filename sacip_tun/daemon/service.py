@@ -7,16 +7,18 @@ socket's file, which the next start replaces.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sacip_tun.agreement import RUN_DIRECTORY
-from sacip_tun.config import Config, InterfaceConfig, Nat, PeerConfig
+from sacip_tun.config import Config, Nat, PeerConfig
 from sacip_tun.daemon import clock, status
+from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
 from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
@@ -24,7 +26,7 @@ from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.offloads import Offloads, options
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
-from sacip_tun.daemon.resolver import Resolver, literal
+from sacip_tun.daemon.resolver import literal
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
@@ -46,8 +48,7 @@ from sacip_tun.protocol.events import (
     Side,
 )
 from sacip_tun.protocol.frames import Code, code_name
-from sacip_tun.protocol.hygiene import Fault
-from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity, to_base64
+from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
@@ -58,8 +59,6 @@ LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 # wg-quick's words for where routes go; with `off` there are none.
 TABLE_NAMES = {"auto": "main", "off": "main"}
-# How long `up` waits for the peers' names, in seconds; longer ones are resolved behind its back.
-FIRST_LOOKUP = 0.3
 # Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
 OVERHEAD = 80
 
@@ -73,7 +72,6 @@ class Service:
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._moving = asyncio.Lock()
-        self._resolvers: dict[bytes, Resolver] = {}
         self._looked_at: tuple[Host, ...] = ()
         self.journal = Journal(config.interface.name)
         self.tunnel = Tunnel(
@@ -83,6 +81,7 @@ class Service:
         )
         self.mtu = 0
         self.faults = 0
+        self._rang_at = 0.0
         self._wakeup: Wakeup
         self._tun: Tun
         self._sockets: list[UdpSocket]
@@ -90,6 +89,7 @@ class Service:
         self._pump: Pump
         self._guard: LoopGuard
         self._watcher: Watcher
+        self._book: AddressBook
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -109,9 +109,10 @@ class Service:
             await self._watch(stack)
             self._start_pump(stack)
             self.journal.note("up", port=self.listen_port, mtu=self.mtu)
-            self._start_resolvers(stack)
+            self._look_up(stack)
             self.settle()
-            await self._first_lookups()
+            await self._book.first_lookups()
+            gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
             yield
             self.journal.note("down")
 
@@ -142,7 +143,8 @@ class Service:
         self._report_loop()
         deadline = tunnel.next_timer()
         if deadline is not None:
-            self._wakeup.no_later_than(deadline)
+            # Older is what the last ring had no time for: that tells nothing about a sleep.
+            self._wakeup.no_later_than(max(deadline, self._rang_at))
 
     def _report_loop(self) -> None:
         if self._guard.untold:
@@ -186,9 +188,10 @@ class Service:
         self._offloads.probe()
 
     def _add_peers(self) -> None:
+        interface = self.config.interface
+        bounds = interface.hold_megabytes << 20, interface.resend_megabytes << 20
         for peer in self.config.peers:
-            settings = _settings(peer, self.config.interface)
-            self.tunnel.add_peer(settings, peer.allowed_ips, now=clock.now())
+            self.tunnel.add_peer(_settings(peer, *bounds), peer.allowed_ips, now=clock.now())
 
     def _configure(self) -> None:
         settings = self.config.interface
@@ -200,6 +203,7 @@ class Service:
         interface.configure(self._tun.index, settings.addresses, self.mtu, routes, table=table)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
+        self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
         monitor = await stack.enter_async_context(NetlinkMonitor.open())
         self._watcher = Watcher(
             monitor,
@@ -234,46 +238,14 @@ class Service:
         self._wakeup.start(loop)
         stack.callback(self._wakeup.stop, loop)
 
-    def _start_resolvers(self, stack: AsyncExitStack) -> None:
-        for peer in self.config.peers:
-            if peer.endpoint is not None:
-                resolver = self._resolver(self.tunnel.peers[peer.public_key], str(peer.endpoint))
-                self._resolvers[peer.public_key] = resolver
-                stack.callback(resolver.stop)
-                resolver.start()
-
-    async def _first_lookups(self) -> None:
-        """Give names a moment to resolve, and remember which did not."""
-        waiting = [resolver.tried.wait() for resolver in self._resolvers.values()]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FIRST_LOOKUP):
-                await asyncio.gather(*waiting)
+    def _look_up(self, stack: AsyncExitStack) -> None:
+        stack.callback(self._book.stop)
+        self._book.start(self.config.peers)
 
     @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        unresolved = [
-            f"{resolver.text} does not resolve yet: trying on, see 'sacip-tun monitor'"
-            for resolver in self._resolvers.values()
-            if not resolver.resolved
-        ]
-        return [*unresolved, *self._offloads.warnings(), *self._own_endpoints()]
-
-    def _own_endpoints(self) -> Iterator[str]:
-        """Say where the user sends a peer's packets to this very host."""
-        for resolver in self._resolvers.values():
-            endpoint = literal(resolver.text)
-            if endpoint is not None and self.tunnel.fault_of(endpoint) is Fault.OURS:
-                yield f"{endpoint} is an address of this host: no other host is reached there"
-
-    def _resolver(self, peer: Peer, text: str) -> Resolver:
-        def found(endpoints: list[Endpoint]) -> None:
-            self._found(peer, endpoints)
-
-        def failed(why: str) -> None:
-            self.journal.note("unresolved", peer=to_base64(peer.key), why=why)
-
-        return Resolver(text, found=found, failed=failed)
+        return [*self._offloads.warnings(), *self._book.warnings]
 
     @property
     def listen_port(self) -> int:
@@ -293,13 +265,13 @@ class Service:
         peer = self.tunnel.peers.get(event.peer)
         if peer is None:
             return
-        if isinstance(event, LOST) and event.peer in self._resolvers:
-            self._resolvers[event.peer].start()
+        if isinstance(event, LOST):
+            self._book.look_up(event.peer)
         if isinstance(event, Moved):
             self._moved(event)
         if isinstance(event, FrameReceived) and event.code in INTRODUCTIONS:
             # The peer told where else it may be found: sources may lead there too.
-            asyncio.get_running_loop().call_soon(self._watcher.look)
+            asyncio.get_running_loop().call_soon(self._watcher.look_at, event.peer)
         if isinstance(event, PathMtu):
             self._offloads.retry_sending()
         self._flush(peer)
@@ -313,9 +285,7 @@ class Service:
         self._pump.sender.restart()
         if self._watcher.candidates != self._looked_at:
             self._looked_at = self._watcher.candidates
-            for key, resolver in self._resolvers.items():
-                if self.tunnel.peers[key].detached:
-                    resolver.restart()
+            self._book.look_up_again(detached=True)
         self.settle()
 
     def _moved(self, event: Moved) -> None:
@@ -325,13 +295,13 @@ class Service:
             asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)
 
     def _flush(self, peer: Peer) -> None:
-        if peer.delivery.hold and peer.can_send(now=clock.now()):
+        if peer.held and peer.can_send(now=clock.now()):
             self._pump.outbound.flush_held(peer)
 
     def _retry_waiting(self) -> None:
         """Try again what the kernel refused to send: the route may be back without any event."""
         self._pump.sender.retry()
-        for peer in self.tunnel.peers.values():
+        for peer in self.tunnel.peers.met:
             self._flush(peer)
         self.settle()
 
@@ -339,29 +309,14 @@ class Service:
         source = None if local is None else str(local)
         self.journal.note("send-refused", local=source, remote=str(remote), why=why, fix=fix)
 
-    def _found(self, peer: Peer, endpoints: list[Endpoint]) -> None:
-        """A name was resolved: begin where nothing is known yet, else keep it as a candidate."""
-        usable = [endpoint for endpoint in endpoints if endpoint.host.version in self._versions]
-        if literal(self._resolvers[peer.key].text) is None:
-            usable = self._elsewhere(peer, usable)
-        if not usable:
-            return
-        peer.resolved(tuple(usable), now=clock.now())
-        self._watcher.forget(peer.key)
+    def _found(self, key: bytes) -> None:
+        self._watcher.forget(key)
         self.settle()
 
-    def _elsewhere(self, peer: Peer, endpoints: list[Endpoint]) -> list[Endpoint]:
-        """Leave out where a name does not lead to the peer: its addresses are not the user's."""
-        faults = {endpoint: self.tunnel.fault_of(endpoint) for endpoint in endpoints}
-        for endpoint, fault in faults.items():
-            if fault is not None:
-                why = f"{endpoint.host} is no endpoint: {fault.value}"
-                self.journal.note("unresolved", peer=to_base64(peer.key), why=why)
-        return [endpoint for endpoint, fault in faults.items() if fault is None]
-
     def _ring(self) -> None:
+        self._rang_at = clock.now()
         try:
-            self.tunnel.handle_timer(now=clock.now())
+            self.tunnel.handle_timer(now=self._rang_at)
         finally:
             self.settle()
 
@@ -370,8 +325,7 @@ class Service:
         self.journal.note("resumed", why=what, seconds=round(seconds, 3))
         self._watcher.reload()
         self.tunnel.resumed(now=clock.now())
-        for resolver in self._resolvers.values():
-            resolver.restart()
+        self._book.look_up_again()
         self.settle()
 
     # Commands
@@ -406,7 +360,7 @@ class Service:
         return {}
 
 
-def _settings(peer: PeerConfig, interface: InterfaceConfig) -> PeerSettings:
+def _settings(peer: PeerConfig, hold_bytes: int, ring_bytes: int) -> PeerSettings:
     return PeerSettings(
         peer.public_key,
         peer.preshared_key or NO_PRESHARED_KEY,
@@ -414,7 +368,7 @@ def _settings(peer: PeerConfig, interface: InterfaceConfig) -> PeerSettings:
         sacip=peer.sacip,
         strict_nat=peer.nat is Nat.STRICT,
         relay=peer.relay,
-        hold_bytes=interface.hold_megabytes << 20,
-        ring_bytes=interface.resend_megabytes << 20,
+        hold_bytes=hold_bytes,
+        ring_bytes=ring_bytes,
         named=peer.endpoint is not None,
     )

@@ -99,7 +99,10 @@ def document(
     counters: Document,
     offload: Document,
 ) -> Document:
-    """Return the whole status of an interface; `counters` are those of the daemon itself."""
+    """Return the whole status of an interface; `counters` are those of the daemon itself.
+
+    The list of peers is an iterator: with thousands of them it would be megabytes.
+    """
     return {
         "schema": STATUS_SCHEMA,
         "interface": config.interface.name,
@@ -111,10 +114,10 @@ def document(
         "offload": offload,
         **counters,
         "drops": {reason.value: count for reason, count in tunnel.drops.items() if count},
-        "peers": [
-            peer_document(tunnel.peers[peer.public_key], peer, tunnel, journal)
+        "peers": (
+            peer_document(tunnel.peers.glance(peer.public_key), peer, tunnel, journal)
             for peer in config.peers
-        ],
+        ),
     }
 
 

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 from sacip_tun.daemon import clock
 from sacip_tun.linux.addresses import Address
@@ -24,6 +26,8 @@ from sacip_tun.protocol.tunnel import Tunnel
 
 # How long a peer may be without any source before that is believed, in seconds.
 SETTLE = 0.020
+# Peers looked at in one turn of the loop: some 0.1 ms each (benchmarks/scale.py).
+PEERS_A_TURN = 64
 # While the kernel goes on refusing to send, looks come ever more slowly, up to this, in seconds.
 SLOWEST_LOOK = 1.0
 
@@ -65,6 +69,11 @@ class Watcher:
         self._known: dict[bytes, tuple[Source, ...]] = {}
         self._present: frozenset[Host] = frozenset()
         self._candidates: tuple[Host, ...] = ()
+        # What is looked at, what was there before and is not now, and who was not looked at yet.
+        self._seen = Snapshot()
+        self._gone: frozenset[Host] = frozenset()
+        self._unseen: dict[Peer, None] = {}
+        self._next_turn: asyncio.Handle | None = None
         self._recheck: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -80,8 +89,9 @@ class Watcher:
 
     async def stop(self) -> None:
         """Watch no more."""
-        if self._recheck is not None:
-            self._recheck.cancel()
+        for handle in (self._recheck, self._next_turn):
+            if handle is not None:
+                handle.cancel()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -95,28 +105,58 @@ class Watcher:
             self._patience = min(2 * self._patience, SLOWEST_LOOK)
 
     def look(self, *, settled: bool = False) -> None:
-        """Compare the snapshot with what is known, and tell the tunnel what is new."""
-        snapshot = self._monitor.snapshot()
-        present = snapshot.hosts
-        news = self._news(snapshot, settled=settled)
-        candidates = self._candidates
-        if settled or self._recheck is None:
-            candidates = snapshot.candidates(self._own, self._outlet.versions)
-        if present != self._present:
-            self._tunnel.addresses_known(present, snapshot.broadcasts)
-        if news or candidates != self._candidates:
-            self._candidates = candidates
-            reasons = self._reasons(snapshot, present)
-            facts = LocalFacts(news, present, reasons, candidates)
-            self._tunnel.addresses_changed(facts, now=clock.now())
-            self._settle()
-        self._present = present
+        """Compare the snapshot with what is known, and tell the tunnel what is new.
 
-    def _news(self, snapshot: Snapshot, *, settled: bool) -> dict[bytes, tuple[Source, ...]]:
+        Of thousands of peers only the first have been looked at when this returns: the loop has
+        other things to do. Those that the look before had not come to are the first now.
+        """
+        self._seen = snapshot = self._monitor.snapshot()
+        self._unseen = dict.fromkeys((*self._unseen, *self._tunnel.peers.met))
+        self._gone = self._present - snapshot.hosts
+        news = self._news(self._some(), settled=settled)
+        before = self._candidates
+        if settled or self._recheck is None:
+            self._candidates = snapshot.candidates(self._own, self._outlet.versions)
+        if snapshot.hosts != self._present:
+            self._tunnel.addresses_known(snapshot.hosts, snapshot.broadcasts)
+        if news or self._candidates != before:
+            self._tell(news)
+        self._present = snapshot.hosts
+        self._go_on(settled=settled)
+
+    def _some(self) -> list[Peer]:
+        """Take as many peers as one turn of the loop may look at."""
+        some = list(islice(self._unseen, PEERS_A_TURN))
+        for peer in some:
+            del self._unseen[peer]
+        return some
+
+    def _go_on(self, *, settled: bool) -> None:
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = None
+        if self._unseen:
+            loop = asyncio.get_running_loop()
+            self._next_turn = loop.call_soon(partial(self._look_further, settled=settled))
+
+    def _look_further(self, *, settled: bool) -> None:
+        news = self._news(self._some(), settled=settled)
+        if news:
+            self._tell(news)
+        self._go_on(settled=settled)
+
+    def _tell(self, news: dict[bytes, tuple[Source, ...]]) -> None:
+        hosts, reasons = self._seen.hosts, self._reasons(self._seen)
+        facts = LocalFacts(news, hosts, reasons, self._candidates)
+        self._tunnel.addresses_changed(facts, now=clock.now())
+        self._settle()
+
+    def _news(self, peers: Iterable[Peer], *, settled: bool) -> dict[bytes, tuple[Source, ...]]:
         """Return the sources that are new, by peer; bad news only where it is settled."""
         news = dict[bytes, tuple[Source, ...]]()
-        for key, peer in self._tunnel.peers.items():
-            sources, known = self._sources(snapshot, peer), self._known.get(key, ())
+        for peer in peers:
+            key = peer.key
+            sources, known = self._sources(self._seen, peer), self._known.get(key, ())
             if sources is None or (sources == known and key in self._known):
                 continue
             if _loses_its_family(known, sources) and not settled:
@@ -132,10 +172,20 @@ class Watcher:
         self._monitor.reload()
         self.look(settled=True)
 
+    def look_at(self, key: bytes, *, settled: bool = False) -> None:
+        """Look at one peer, of which something is new; at all where this host's state is."""
+        peer = self._tunnel.peers.get(key)
+        if self._monitor.snapshot() is not self._seen:
+            self.look(settled=settled)
+        elif peer is not None:
+            news = self._news((peer,), settled=settled)
+            if news:
+                self._tell(news)
+
     def forget(self, key: bytes) -> None:
         """Look at a peer anew: its address changed, so other sources may lead there."""
         self._known.pop(key, None)
-        self.look(settled=True)
+        self.look_at(key, settled=True)
 
     def sources(self, key: bytes) -> tuple[Source, ...]:
         """Return what is known to lead to a peer, best first."""
@@ -204,10 +254,10 @@ class Watcher:
         needed = source.interface != kernel or source.host.is_link_local
         return source.interface if needed else 0
 
-    def _reasons(self, snapshot: Snapshot, present: frozenset[Host]) -> dict[Host, Reason]:
+    def _reasons(self, snapshot: Snapshot) -> dict[Host, Reason]:
         """Say of every address that was or is here why it would not be usable now."""
         down = {index for index, link in snapshot.links.items() if not (link.up and link.carrier)}
-        reasons = dict.fromkeys(self._present - present, Reason.ADDRESS_REMOVED)
+        reasons = dict.fromkeys(self._gone, Reason.ADDRESS_REMOVED)
         for address in snapshot.addresses:
             lost = address.interface in down
             reasons[address.host] = Reason.CARRIER_LOST if lost else Reason.ROUTE_CHANGED

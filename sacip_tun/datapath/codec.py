@@ -150,7 +150,7 @@ class Codec(Protocol):
     ) -> list[Opened]:
         """Open the datagrams in `buffer`, `segment_size` bytes each but the last.
 
-        `buffer` has at most OPEN_CAPACITY bytes. A `segment_size` of 0, or not less than the buffer,
+        `buffer` has at most OPEN_CAPACITY bytes. A `segment_size` of 0, or not less than that,
         means one datagram. `keyring` holds the receiving key of each local session index.
 
         The plaintexts lie in an arena of the codec: valid until the next `open`.

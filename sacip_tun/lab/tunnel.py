@@ -113,6 +113,10 @@ class LabTunnel:
 
         For more peers than a command line can name, and for what it has no option for.
         """
+        self._start(["up", str(self.configuration(*remotes, lines=lines)), "--foreground"])
+
+    def configuration(self, *remotes: Remote, lines: tuple[str, ...] = ()) -> Path:
+        """Write a file that `up` takes, and return where it is."""
         addresses = ", ".join((self.address, *self.more))
         own = [f"PrivateKey = {self.keys.private}", f"Address = {addresses}"]
         own += [f"ListenPort = {self.listen_port}", *lines]
@@ -121,7 +125,7 @@ class LabTunnel:
         path = self.host.network.directory / f"{self.name}.conf"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write("\n".join(sections))
-        self._start(["up", str(path), "--foreground"])
+        return path
 
     def _start(self, line: list[str]) -> None:
         self._daemon = self.host.start([*PROGRAM, *line])

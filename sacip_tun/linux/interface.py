@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
+from struct import Struct
 
 from sacip_tun.linux.addresses import SCOPE_GLOBAL, SCOPE_LINK
 from sacip_tun.linux.errors import InterfaceError
@@ -37,6 +38,9 @@ TRANSMIT_QUEUE = 128
 ROUTE_PROTOCOL = 83
 # Where iproute2 has the names of routing tables.
 RT_TABLES = (Path("/etc/iproute2/rt_tables"), Path("/usr/share/iproute2/rt_tables"))
+# struct rtmsg with neither source nor table nor flags, and attributes (linux/rtnetlink.h).
+RTMSG, RTATTR, RTA_U32 = Struct("=BBxxxBBBxxxx"), Struct("=HH"), Struct("=HHI")
+RTA_DST, RTA_OIF, RTA_TABLE = 1, 4, 15
 # linux/if_addr.h and if_link.h
 IFA_F_NODAD, ADDR_GEN_MODE_NONE = 0x02, 1
 
@@ -71,8 +75,7 @@ def configure(
         for address in addresses:
             _add_address(sock, index, address)
         _bring_up(sock, index, mtu)
-        for network in _wanted(routes, addresses if table == TABLE_MAIN else ()):
-            _add_route(sock, index, network, table)
+        _add_routes(sock, index, _wanted(routes, addresses if table == TABLE_MAIN else ()), table)
 
 
 def _check_mtu(mtu: int, addresses: Iterable[Interface]) -> None:
@@ -201,24 +204,39 @@ def _link(index: int) -> Message:
     return message
 
 
-def _add_route(sock: RtnetlinkSocket, index: int, network: Network, table: int) -> None:
-    message = codecs().route()
-    message["family"] = FAMILIES[network.version]
-    message["dst_len"] = network.prefixlen
-    message["proto"] = ROUTE_PROTOCOL
-    message["type"] = RouteKind.UNICAST
-    message["scope"] = SCOPE_LINK if network.version == 4 else SCOPE_GLOBAL
-    message["attrs"] = [
-        ["RTA_DST", str(network.network_address)],
-        ["RTA_OIF", index],
-        ["RTA_TABLE", table],
-    ]
-    try:
-        sock.request(message, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
-    except OSError as error:
-        if error.errno != errno.EEXIST:
+def _add_routes(sock: RtnetlinkSocket, index: int, networks: Sequence[Network], table: int) -> None:
+    bodies = (route_body(index, network, table) for network in networks)
+    refusals = sock.request_each(bodies, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
+    for network, error in zip(networks, refusals, strict=True):
+        if error is not None and error.errno != errno.EEXIST:
             raise _explained(f"the route {network} cannot be set", error) from error
-        _check_ours(sock, index, network, table)
+        if error is not None:
+            _check_ours(sock, index, network, table)
+
+
+def route_body(index: int, network: Network, table: int) -> bytes:
+    """Return what RTM_NEWROUTE says about a network behind an interface, without its header.
+
+    Packed here and not by pyroute2, which takes 150 us for each of what may be thousands.
+    """
+    scope = SCOPE_LINK if network.version == 4 else SCOPE_GLOBAL
+    head = RTMSG.pack(
+        FAMILIES[network.version],
+        network.prefixlen,
+        ROUTE_PROTOCOL,
+        scope,
+        RouteKind.UNICAST,
+    )
+    destination = network.network_address.packed
+    return b"".join(
+        (
+            head,
+            RTATTR.pack(RTATTR.size + len(destination), RTA_DST),
+            destination,
+            RTA_U32.pack(RTA_U32.size, RTA_OIF, index),
+            RTA_U32.pack(RTA_U32.size, RTA_TABLE, table),
+        )
+    )
 
 
 def _check_ours(sock: RtnetlinkSocket, index: int, network: Network, table: int) -> None:

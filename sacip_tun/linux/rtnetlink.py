@@ -8,8 +8,10 @@ another.
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
+from struct import Struct
 from typing import Any, Self, TypeVar
 
 from sacip_tun.linux import messages
@@ -21,6 +23,10 @@ SOL_NETLINK, NETLINK_EXT_ACK = 270, 11
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x01, 0x04, 0x300, 0x10
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+# struct nlmsghdr, alone and with what an NLMSG_ERROR begins with.
+NLMSGHDR, NLMSGERR = Struct("=IHHII"), Struct("=IHHIIi")
+# Requests in one call: their acknowledgements must fit into the socket's queue.
+REQUESTS_AT_ONCE = 64
 # linux/rtnetlink.h
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
@@ -66,14 +72,47 @@ class RtnetlinkSocket:
         for _ in self._answers():
             pass
 
-    def dump(self, message: Message, kind: int) -> list[Message]:
-        """Return all that the kernel has of `kind`. Raises OSError."""
+    def request_each(self, bodies: Iterable[bytes], kind: int, flags: int) -> list[OSError | None]:
+        """Ask for many changes, some in one call; returns for each why not, None where it was done.
+
+        `bodies` are messages without their header. Raises OSError where the kernel does not answer.
+        """
+        refusals = list[OSError | None]()
+        waiting = iter(bodies)
+        while some := list(islice(waiting, REQUESTS_AT_ONCE)):
+            refusals += self._request_some(some, kind, flags | NLM_F_REQUEST | NLM_F_ACK)
+        return refusals
+
+    def _request_some(self, bodies: list[bytes], kind: int, flags: int) -> Iterator[OSError | None]:
+        numbers = range(self._sequence + 1, self._sequence + 1 + len(bodies))
+        self._sequence += len(bodies)
+        packed = (
+            NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, number, 0) + body
+            for number, body in zip(numbers, bodies, strict=True)
+        )
+        self._socket.send(b"".join(packed))
+        answers = dict[int, OSError | None]()
+        while len(answers) < len(bodies):
+            answers.update(acknowledged(self._socket.recv(DATAGRAM_CAPACITY)))
+        return (answers[number] for number in numbers)
+
+    def dump(
+        self, message: Message, kind: int, read: Callable[[Message], Iterable[Fact]]
+    ) -> list[Fact]:
+        """Return what `read` finds in all that the kernel has of `kind`. Raises OSError.
+
+        No message is kept: a decoded route takes several KB, and there may be thousands.
+        """
         for _ in range(DUMP_TRIES):
             self._send(message, kind, NLM_F_REQUEST | NLM_F_DUMP)
-            answers = list(self._answers())
-            if not any(answer["header"]["flags"] & NLM_F_DUMP_INTR for answer in answers):
+            facts = list[Fact]()
+            interrupted = 0
+            for answer in self._answers():
+                interrupted |= answer["header"]["flags"] & NLM_F_DUMP_INTR
+                facts += read(answer)
+            if not interrupted:
                 break
-        return answers
+        return facts
 
     def _send(self, message: Message, kind: int, flags: int) -> None:
         self._sequence += 1
@@ -97,37 +136,60 @@ class RtnetlinkSocket:
 
     def links(self) -> list[Message]:
         """Dump the interfaces."""
-        return self.dump(codecs().link(), RTM_GETLINK)
+        return self.dump(codecs().link(), RTM_GETLINK, _whole)
 
     def addresses(self) -> list[Message]:
         """Dump the addresses of both families."""
-        return self.dump(codecs().address(), RTM_GETADDR)
+        return self.dump(codecs().address(), RTM_GETADDR, _whole)
 
     def routes(self) -> list[Route]:
         """Dump the routes of all tables, both families."""
-        return [route for answer in self.route_messages() for route in messages.routes_of(answer)]
+        return self._dump_families(codecs().route, RTM_GETROUTE, messages.routes_of)
 
     def route_messages(self) -> list[Message]:
         """Dump the same routes as messages, with all that the kernel says of them."""
-        return self._dump_families(codecs().route, RTM_GETROUTE)
+        return self._dump_families(codecs().route, RTM_GETROUTE, _whole)
 
     def rules(self) -> list[Rule]:
         """Dump the rules; the kernel's standard ones where it knows no others."""
         try:
-            answers = self._dump_families(codecs().rule, RTM_GETRULE)
+            return self._dump_families(codecs().rule, RTM_GETRULE, _rules_of)
         except OSError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.EAFNOSUPPORT}:
                 raise
             return list(DEFAULT_RULES)
-        return present(messages.rule_of, answers)
 
-    def _dump_families(self, codec: Callable[[], Any], kind: int) -> list[Message]:
-        answers = []
+    def _dump_families(
+        self, codec: Callable[[], Any], kind: int, read: Callable[[Message], Iterable[Fact]]
+    ) -> list[Fact]:
+        facts = list[Fact]()
         for family in messages.VERSIONS:
             message = codec()
             message["family"] = family
-            answers += self.dump(message, kind)
-        return answers
+            facts += self.dump(message, kind, read)
+        return facts
+
+
+def acknowledged(datagram: bytes) -> Iterator[tuple[int, OSError | None]]:
+    """Yield the sequence number of each request that is answered, and why it was refused."""
+    length, kind, _, sequence, _, code = NLMSGERR.unpack_from(datagram)
+    if kind == NLMSG_ERROR and not code and length >= len(datagram):
+        yield sequence, None  # nearly all are so; decoding one takes 50 us
+        return
+    for message in messages.decoded(datagram):
+        header = message["header"]
+        if header["type"] == NLMSG_ERROR:
+            error = header["error"]
+            yield header["sequence_number"], None if error is None else _os_error(error)
+
+
+def _whole(message: Message) -> Iterable[Message]:
+    return (message,)
+
+
+def _rules_of(message: Message) -> Iterable[Rule]:
+    rule = messages.rule_of(message)
+    return () if rule is None else (rule,)
 
 
 def present(read: Callable[[Message], Fact | None], answers: list[Message]) -> list[Fact]:

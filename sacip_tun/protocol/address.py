@@ -88,7 +88,7 @@ class AddressPair:
     @classmethod
     def of(cls, endpoint: Endpoint | None) -> Self:
         """Return a pair that starts at `endpoint` (deck: sac_init)."""
-        return cls((endpoint, None), 0)
+        return cls() if endpoint is None else cls((endpoint, None), 0)
 
     @property
     def active(self) -> Endpoint | None:

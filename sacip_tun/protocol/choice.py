@@ -13,6 +13,12 @@ class Choice:
     prefers. `suspects` are addresses whose path died lately.
     """
 
+    __slots__ = (
+        "pinned",
+        "sources",
+        "suspects",
+    )
+
     def __init__(self) -> None:
         self.sources: tuple[Source, ...] = ()
         self.pinned: Host | None = None

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.events import Event
 from sacip_tun.protocol.frames import Frame
@@ -64,6 +64,8 @@ class Context:
     outbox: list[Datagram] = field(default_factory=list)
     events: deque[Event] = field(default_factory=deque)
     drops: Counter[Drop] = field(default_factory=Counter)
+    # The addresses of this host at which any peer may find it, best first.
+    candidates: tuple[Host, ...] = ()
     # Receiver index to the peer that it was given to: a handshake or a session.
     owners: dict[int, bytes] = field(default_factory=dict)
     # Receiver index to session, and to the cipher that opens its messages.

@@ -75,11 +75,11 @@ class CookieChecker:
 class CookieJar:
     """The initiator's side: signs messages to one peer, keeps the cookie that it sent."""
 
-    __slots__ = ("_born", "_cookie", "_cookie_key", "_mac1_key", "_sent_mac1")
+    __slots__ = ("_born", "_cookie", "_peer_public", "_sent_mac1")
 
     def __init__(self, peer_public: bytes) -> None:
-        self._mac1_key = _label_key(LABEL_MAC1, peer_public)
-        self._cookie_key = _label_key(LABEL_COOKIE, peer_public)
+        # The two keys that are made of it are not kept: a handshake needs each for a microsecond.
+        self._peer_public = peer_public
         self._cookie: bytes | None = None
         self._born = 0.0
         self._sent_mac1: bytes | None = None
@@ -87,7 +87,7 @@ class CookieJar:
     def seal(self, message: bytes, *, now: float) -> bytes:
         """Return the datagram: an encoded Initiation or Response with its last 32 bytes set."""
         body = message[:-MACS]
-        mac1 = _mac(self._mac1_key, body)
+        mac1 = _mac(_label_key(LABEL_MAC1, self._peer_public), body)
         self._sent_mac1 = mac1
         if self._cookie is not None and now - self._born >= COOKIE_REFRESH_TIME - COOKIE_LATENCY:
             self._cookie = None
@@ -101,8 +101,9 @@ class CookieJar:
         """
         if self._sent_mac1 is None:
             raise RemoteError(Drop.BAD_COOKIE)
+        key = _label_key(LABEL_COOKIE, self._peer_public)
         try:
-            cookie = xchacha_open(reply.cookie, self._sent_mac1, reply.nonce, self._cookie_key)
+            cookie = xchacha_open(reply.cookie, self._sent_mac1, reply.nonce, key)
         except CryptoError:
             raise RemoteError(Drop.BAD_COOKIE) from None
         self._cookie = cookie

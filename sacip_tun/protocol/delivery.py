@@ -62,6 +62,19 @@ class Delivery:
     `resent` and `lost` count datagrams and held packets since the peer was added.
     """
 
+    __slots__ = (
+        "_again",
+        "_allowance",
+        "_carrier",
+        "_held_since",
+        "_lost_before",
+        "_window",
+        "hold",
+        "lost",
+        "resent",
+        "ring",
+    )
+
     def __init__(
         self, carrier: Carrier, hold_bytes: int = HOLD_BYTES, ring_bytes: int = RING_BYTES
     ) -> None:
@@ -79,6 +92,11 @@ class Delivery:
     def waiting(self) -> bool:
         """Whether anything goes before a new packet."""
         return bool(self.hold) or bool(self._again)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, and nobody was told that something does."""
+        return not self.waiting and self._held_since is None
 
     # Coming in
 

@@ -7,7 +7,7 @@ address in the answer.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop, RemoteError
@@ -90,6 +90,18 @@ class Arrival:
 class Exchange:
     """Frames in, answers out; the two state machines decide."""
 
+    __slots__ = (
+        "_association",
+        "_awaiting_hello",
+        "_hellos",
+        "_learned_in",
+        "_link",
+        "candidates",
+        "local_move",
+        "nat_keepalive",
+        "remote_move",
+    )
+
     def __init__(self, link: Voice, *, strict: bool, automatic_keepalive: bool) -> None:
         self._link = link
         self.local_move = LocalMove(link)
@@ -100,18 +112,6 @@ class Exchange:
         self._learned_in = 0.0
         self._hellos = 0
         self._awaiting_hello = False
-        self._handlers: Mapping[int, Callable[[Frame, Arrival], None]] = {
-            Code.HELLO: self._hello,
-            Code.HELLO_ACK: self._hello_ack,
-            Code.PREPARE: self._prepare,
-            Code.PREPARE_ACK: self._move_ack,
-            Code.CHANGE: self._change,
-            Code.CHANGE_ACK: self._move_ack,
-            Code.PATH_CHALLENGE: self._path_challenge,
-            Code.PATH_RESPONSE: self._path_response,
-            Code.RELAY: self._relay,
-            Code.RELAYED: self._relay,
-        }
 
     def receive(self, frame: Frame, arrival: Arrival) -> None:
         """Act on an authenticated frame. Raises RemoteError with the reason to count it under."""
@@ -123,9 +123,9 @@ class Exchange:
             if asked is None:
                 raise RemoteError(Drop.STALE_MOVE)
             arrival = replace(arrival, asked=asked)
-        handler = self._handlers.get(frame.code)
+        handler = self._HANDLERS.get(frame.code)
         if handler is not None:
-            handler(frame, arrival)
+            handler(self, frame, arrival)
         strange = arrival.source not in self._link.destinations and not self._link.strict
         if self.local_move.hunting and strange:
             self.heard_of((arrival.source,))
@@ -289,3 +289,16 @@ class Exchange:
         )
         local = None if arrival.local.host.is_multicast else arrival.local
         self._link.answer(answer, local, arrival.source, now=arrival.now)
+
+    _HANDLERS: ClassVar[Mapping[int, Callable[["Exchange", Frame, Arrival], None]]] = {
+        Code.HELLO: _hello,
+        Code.HELLO_ACK: _hello_ack,
+        Code.PREPARE: _prepare,
+        Code.PREPARE_ACK: _move_ack,
+        Code.CHANGE: _change,
+        Code.CHANGE_ACK: _move_ack,
+        Code.PATH_CHALLENGE: _path_challenge,
+        Code.PATH_RESPONSE: _path_response,
+        Code.RELAY: _relay,
+        Code.RELAYED: _relay,
+    }

@@ -20,6 +20,15 @@ SLOWEST_HEAL = ((60.0, 5.0), (600.0, 15.0), (float("inf"), 60.0))
 class Healing:
     """The questions to the paths of all suspects of one peer."""
 
+    __slots__ = (
+        "_asked",
+        "_choice",
+        "_died",
+        "_link",
+        "_resting",
+        "_tries",
+    )
+
     def __init__(self, link: Mover, choice: Choice) -> None:
         self._link = link
         self._choice = choice

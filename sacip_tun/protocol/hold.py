@@ -65,6 +65,15 @@ class Waiting:
 class Hold:
     """The packets that wait for one peer, oldest first, `at_most` bytes of them."""
 
+    __slots__ = (
+        "_at_most",
+        "_bytes",
+        "_flows",
+        "_newest",
+        "_serial",
+        "_waiting",
+    )
+
     def __init__(self, at_most: int = HOLD_BYTES) -> None:
         self._at_most = at_most
         self._waiting: OrderedDict[object, Waiting] = OrderedDict()

@@ -62,6 +62,18 @@ class Initiator:
     `attempted` is when the last initiation went out.
     """
 
+    __slots__ = (
+        "_attempts",
+        "_context",
+        "_marked",
+        "_peer",
+        "_rotation",
+        "_timestamp",
+        "_urgent",
+        "attempted",
+        "handshake",
+    )
+
     def __init__(self, peer: Applicant, context: Context, *, marked: bool) -> None:
         self.handshake = Handshake()
         self._peer = peer

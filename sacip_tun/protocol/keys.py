@@ -21,18 +21,35 @@ NO_PRESHARED_KEY: Final = bytes(KEY)
 class StaticIdentity:
     """This end's long-term key pair. `public` is what peers call us."""
 
-    __slots__ = ("_private", "public")
+    __slots__ = ("_private", "_shared", "public")
 
     def __init__(self, private: bytes) -> None:
         self._private = X25519PrivateKey.from_private_bytes(_checked(private))
         self.public: Final = self._private.public_key().public_bytes_raw()
+        self._shared: dict[bytes, bytes | None] = {}
 
     def exchange(self, public: bytes) -> bytes:
         """Return the secret shared with the owner of `public`, 32 bytes.
 
         Raises ValueError for a point of low order, with which everybody shares the same secret.
         """
-        return shared_secret(self._private, public)
+        secret = self._shared.get(public)
+        if secret is None:
+            secret = shared_secret(self._private, public)
+            if public in self._shared:
+                self._shared[public] = secret
+        return secret
+
+    def remember(self, public: bytes) -> None:
+        """Keep the secret shared with a peer from its next use on: every handshake needs it.
+
+        Only for keys that the user gave: of others there are as many as strangers like.
+        """
+        self._shared.setdefault(public)
+
+    def forget(self, public: bytes) -> None:
+        """Drop the secret shared with a peer; harmless where there is none."""
+        self._shared.pop(public, None)
 
     def __repr__(self) -> str:
         return f"StaticIdentity({to_base64(self.public)})"

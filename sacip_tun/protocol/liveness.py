@@ -20,7 +20,7 @@ from sacip_tun.protocol.events import Degraded
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.limits import REKEY_ATTEMPT_TIME
 from sacip_tun.protocol.sacip import Link
-from sacip_tun.protocol.timers import Timer, doubled
+from sacip_tun.protocol.timers import NEVER, Timer, doubled
 
 # From the first unanswered packet to the first challenge: max(3 RTT, 200 ms).
 FIRST_DOUBT = 0.2
@@ -78,16 +78,28 @@ class Prober(Link, Protocol):
 class Liveness:
     """What is known of whether the path to one peer carries."""
 
+    __slots__ = (
+        "_answered_at",
+        "_arrivals",
+        "_asked",
+        "_expecting",
+        "_link",
+        "_received_at",
+        "_since",
+        "_unanswered",
+        "silent",
+    )
+
     def __init__(self, link: Prober) -> None:
         self._link = link
         self.silent = False
         self._expecting = False
         self._unanswered = 0
         self._since = 0.0
-        self._answered_at = float("-inf")
+        self._answered_at = NEVER
         self._asked: dict[int, Asked] = {}
         self._arrivals = 0
-        self._received_at = float("-inf")
+        self._received_at = NEVER
 
     @property
     def doubting(self) -> bool:

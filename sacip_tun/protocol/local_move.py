@@ -5,7 +5,7 @@
 2. When the active address goes, the pair is switched at once and CHANGE goes out from the new one.
 3. Break before make is the same without PREPARE.
 4. CHANGE is repeated until it is acknowledged; after three copies every pair of addresses is tried,
-   the link and the relays too (hunting), for as long as it takes.
+   the link and the relays too (hunting), for as long as it takes: notices.py.
 5. An address that stays, but behind another gateway, after suspend or after its carrier was away,
    is told again as if it were new: there may be another NAT before it.
 6. A path that died without a word is left (liveness.py), and gone back to when it has healed.
@@ -13,16 +13,16 @@
    packet from the old path cannot have the last word.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.choice import Choice
-from sacip_tun.protocol.events import Detached, Hunting, Kind, Moved, Moving, Prepared, Side
+from sacip_tun.protocol.events import Detached, Kind, Moved, Moving, Prepared, Side
 from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.frames import Code, Frame, Reason
 from sacip_tun.protocol.healing import Healing
+from sacip_tun.protocol.notices import Notices
 from sacip_tun.protocol.sacip import (
     LOCAL_TRANSITIONS,
     LocalState,
@@ -30,26 +30,14 @@ from sacip_tun.protocol.sacip import (
     Mover,
     following,
 )
-from sacip_tun.protocol.timers import Timer, doubled
+from sacip_tun.protocol.timers import Timer
 
-# Delays in seconds after the first CHANGE (protocol.md 4: copies at 0, 30, 90 ms).
-EARLY_COPIES = (0.030, 0.060)
-# Then a retransmission timeout of max(30 ms, 2 RTT), doubled, at most 1 s.
-MIN_RTO = 0.030
-MAX_RTO = 1.0
 # PREPARE is given up after so many copies: the old path itself is dead then.
 PREPARE_COPIES = 6
 # CHANGE leads to hunting after so many.
 CHANGE_COPIES = 3
-# Hunting starts at 0.2 s between rounds, doubled up to 15 s, and never ends.
-FIRST_HUNT = 0.2
-SLOWEST_HUNT = 15.0
-# From this round of hunting on, the link is asked by multicast, and other peers to relay.
-WIDE_HUNT = 2
 # A standby that the peer did not acknowledge is announced again after so many seconds.
 RETRY_STANDBY = 15.0
-# Open questions of one move that are remembered.
-MAX_TOKENS = 64
 # Challenges over the standby path before it counts as not carrying.
 PROBES = 5
 # Keepalives to a plain peer after a move, in seconds from the move.
@@ -72,25 +60,37 @@ class Way(NamedTuple):
 class LocalMove:
     """The state of our address towards one peer, and what each change of it makes us send."""
 
+    __slots__ = (
+        "_healing",
+        "_kind",
+        "_link",
+        "_probe_tokens",
+        "_sources",
+        "_started",
+        "_stranded",
+        "_wanted",
+        "_way",
+        "_words",
+        "choice",
+        "milliseconds",
+        "notices",
+        "state",
+    )
+
     def __init__(self, link: Mover) -> None:
         self._link = link
         self.state = LocalState.SETTLED
-        self.number = 0
         self.choice = Choice()
         self._sources: tuple[Source, ...] = ()
-        self._candidates: tuple[Host, ...] = ()
         # The next hop behind the active address when it was last told, and whether there is a way.
         # How the address in use was known to lead to the peer; None where it is not known yet.
         self._way: Way | None = None
         self._stranded = False
         self._healing = Healing(link, self.choice)
-        self._old: Endpoint | None = None
-        self._reason: Reason | None = None
+        self.notices = Notices(link, self.choice)
         self._kind = Kind.BREAK_BEFORE_MAKE
         self._started = 0.0
-        self._tries = 0
-        self._tokens: deque[int] = deque(maxlen=MAX_TOKENS)
-        self._probe_tokens: deque[int] = deque(maxlen=PROBES)
+        self._probe_tokens: tuple[int, ...] = ()
         self._wanted: Reason | None = None
         self._words = 0
         self.milliseconds: float | None = None
@@ -113,12 +113,7 @@ class LocalMove:
     @property
     def candidates(self) -> tuple[Endpoint, ...]:
         """Where else the peer may find us: usable addresses, but the one in use."""
-        active = self._link.path.local.active
-        if active is None:
-            return ()
-        hosts = [source.endpoint.host for source in self.choice.sources]
-        others = dict.fromkeys((*self._candidates, *hosts))
-        return tuple(Endpoint(host, active.port) for host in others if host != active.host)
+        return self.notices.candidates
 
     @property
     def network(self) -> tuple[Host, Host | None] | None:
@@ -137,7 +132,7 @@ class LocalMove:
         """Announce the standby that was there before the peer, or its addresses, were known."""
         self.choice.sources = sources = self._leading_to_the_peer()
         if self.detached and sources:
-            self._switch(self._successor(), self._reason or Reason.ROUTE_CHANGED, now=now)
+            self._switch(self._successor(), self.notices.reason or Reason.ROUTE_CHANGED, now=now)
         elif self.state is LocalState.SETTLED:
             self._consider_standby(now=now)
 
@@ -157,7 +152,7 @@ class LocalMove:
         active = self._link.path.local.active
         reason = reasons.get(active.host, Reason.ADDRESS_REMOVED) if active else None
         if self.detached and sources:
-            self._switch(self._successor(), self._reason or Reason.ADDRESS_REMOVED, now=now)
+            self._switch(self._successor(), self.notices.reason or Reason.ADDRESS_REMOVED, now=now)
         elif self.choice.of(active) is not None:
             self._stay(now=now)
         elif active is None:
@@ -168,10 +163,6 @@ class LocalMove:
             self._detach(reason or Reason.ADDRESS_REMOVED)
         else:
             self._stranded = True  # no way out, but packets may still arrive at this address
-
-    def candidates_changed(self, candidates: tuple[Host, ...]) -> None:
-        """Take the addresses of this host at which any peer may find it."""
-        self._candidates = candidates
 
     def resumed(self, *, now: float) -> None:
         """Tell the address again after suspend: whatever stood between may have forgotten us."""
@@ -206,7 +197,7 @@ class LocalMove:
         if same or local.host.is_multicast or local.host.is_unspecified:
             return
         known = any(slot is not None and slot.host == local.host for slot in pair.slots)
-        settled = self.state is LocalState.SETTLED and (self.number == 0 or not known)
+        settled = self.state is LocalState.SETTLED and (self.notices.number == 0 or not known)
         if settled or (moved and not self._link.path.matched):
             source = self.choice.of(local)
             self._way = self._way_by(source)
@@ -217,7 +208,7 @@ class LocalMove:
         """The peer reached us in a family in which we did not know any address of it."""
         for source in self._sources:
             if source.endpoint.host == local.host:
-                self._switch(source.endpoint, self._reason or Reason.ROUTE_CHANGED, now=now)
+                self._switch(source.endpoint, self.notices.reason or Reason.ROUTE_CHANGED, now=now)
                 return
 
     def request(self, new: Endpoint, *, now: float) -> bool:
@@ -238,7 +229,7 @@ class LocalMove:
 
     def acknowledged(self, frame: Frame, local: Endpoint, source: Endpoint, *, now: float) -> bool:
         """Take PREPARE_ACK or CHANGE_ACK of the current move; True where that settles it."""
-        if frame.token not in self._tokens:
+        if not self.notices.answers(frame.token):
             return False
         if frame.code == Code.PREPARE_ACK and self.state is LocalState.PREPARING:
             self._prepared(now=now)
@@ -253,7 +244,7 @@ class LocalMove:
             self._consider_standby(now=now)
         if frame.token not in self._probe_tokens:
             return
-        self._probe_tokens.clear()
+        self._probe_tokens = ()
         self._link.disarm(Timer.PROBE)
         standby = self._link.path.local.idle
         if self._wanted is not None and self.state is LocalState.PREPARED and standby is not None:
@@ -359,24 +350,21 @@ class LocalMove:
         self._begin(wanted, Kind.MAKE_BEFORE_BREAK, now=now)
         self._wanted = wanted
         path.local = path.local.added(standby)
-        self._old = path.local.active
+        self.notices.old = path.local.active
         self._announce(now=now)
 
     def _want(self, wanted: Reason | None, *, now: float) -> None:
         """Switch to the announced standby after all, once it has answered a new challenge."""
         self._wanted = self._wanted or wanted
         if wanted is not None and self.state is LocalState.PREPARED:
-            self._tries = 0
+            self.notices.copies = 0
             self._probe(now=now)
 
     def _announce(self, *, now: float) -> None:
-        if self._tries == PREPARE_COPIES:
+        if self.notices.copies == PREPARE_COPIES:
             self._give_up_announcing(now=now)
-            return
-        self._tries += 1
-        path = self._link.path
-        self._ask(Code.PREPARE, path.local.active, path.remote.active, new=path.local.idle, now=now)
-        self._link.arm(Timer.NOTICE, now + self._pause())
+        else:
+            self.notices.prepare(self._link.path.local.idle, now=now)
 
     def _give_up_announcing(self, *, now: float) -> None:
         """The old path is silent: where the other is better anyway, that decides it."""
@@ -396,39 +384,49 @@ class LocalMove:
         self._link.disarm(Timer.NOTICE)
         if pair.idle is not None:
             elapsed = (now - self._started) * 1000
-            announced = (Side.LOCAL, self.number, pair.active, pair.idle, self._wanted, elapsed)
+            announced = (
+                Side.LOCAL,
+                self.notices.number,
+                pair.active,
+                pair.idle,
+                self._wanted,
+                elapsed,
+            )
             self._link.emit(Prepared(self._link.key, *announced))
-        self._tries = 0
+        self.notices.copies = 0
         self._probe(now=now)
 
     def _probe(self, *, now: float) -> None:
         """Challenge over the standby path; PREPARED is a state in which it may stay unproven."""
         path = self._link.path
-        if self.state is not LocalState.PREPARED or self._tries == PROBES:
+        if self.state is not LocalState.PREPARED or self.notices.copies == PROBES:
             return
-        self._tries += 1
+        self.notices.copies += 1
         standby = path.local.idle
-        question = Frame(Code.PATH_CHALLENGE, number=self.number, new=standby)
+        question = Frame(Code.PATH_CHALLENGE, number=self.notices.number, new=standby)
         for remote in self._link.destinations_for(standby)[:1]:
-            self._probe_tokens.append(self._link.ask(question, standby, remote, now=now))
-        self._link.arm(Timer.PROBE, now + self._pause())
+            token = self._link.ask(question, standby, remote, now=now)
+            self._probe_tokens = (*self._probe_tokens, token)[-PROBES:]
+        self._link.arm(Timer.PROBE, now + self.notices.pause)
 
     # The switch
 
     def _switch(self, new: Endpoint, reason: Reason, *, now: float) -> None:
         path = self._link.path
         if path.local.active is not None:
-            self._old = path.local.active
+            self.notices.old = path.local.active
         announced = self.state in STANDBY_STATES and same_host(path.local.idle, new)
         if announced:
-            self._reason, self._started = reason, now
+            self.notices.reason, self._started = reason, now
         self._enter(LocalTrigger.SWITCH)
         self._quiet()
         if not announced:
             self._begin(reason, Kind.BREAK_BEFORE_MAKE, now=now)
         path.local = path.local.moved_to(new)
         self._way, self._stranded = self._way_by(self.choice.of(new)), False
-        moving = Moving(self._link.key, self.number, self._old, new, reason, self._kind)
+        moving = Moving(
+            self._link.key, self.notices.number, self.notices.old, new, reason, self._kind
+        )
         self._link.emit(moving)
         self._notify_switched(now=now)
 
@@ -439,7 +437,7 @@ class LocalMove:
         if not self._link.speaks_sacip:
             self._leave_plain_peer(sealable=sealable, now=now)
         elif sealable:
-            self._tries = 0
+            self.notices.copies = 0
             self._tell(now=now)
             if self._kind is Kind.BREAK_BEFORE_MAKE:
                 self._link.resend_unheard(now=now)
@@ -452,46 +450,19 @@ class LocalMove:
 
     def _tell(self, *, now: float) -> None:
         """Send a copy of CHANGE to every place where the peer may be."""
-        if self._tries == CHANGE_COPIES and self.state is LocalState.CHANGING:
+        if self.notices.copies == CHANGE_COPIES and self.state is LocalState.CHANGING:
             self._enter(LocalTrigger.NO_ANSWER)
-            self._tries = 0
+            self.notices.copies = 0
             self._hunt(now=now)
             return
-        active = self._link.path.local.active
-        remotes = self._link.destinations_for(active)
-        self._change(((active, remote) for remote in remotes), now=now)
-        if self._tries > 1 and self._way is not None and self._way.gateway is None:
-            self._ask_the_link(now=now)  # the peer was a neighbour: it may have moved as well
-        self._link.arm(Timer.NOTICE, now + self._pause())
-
-    def _change(self, pairs: Iterable[tuple[Endpoint | None, Endpoint]], *, now: float) -> None:
-        self._tries += 1
-        for local, remote in pairs:
-            self._ask(Code.CHANGE, local, remote, new=local, now=now)
+        neighbour = self._way is not None and self._way.gateway is None
+        self.notices.change(neighbour=neighbour, now=now)
 
     def _hunt(self, *, now: float) -> None:
-        """Try every own address with every address of the peer, and a handshake."""
-        if not self._link.speaks_sacip:
+        if self._link.speaks_sacip:
+            self.notices.hunt(now=now)
+        else:
             self._leave_plain_peer(sealable=self._link.can_seal(now=now), now=now)
-            return
-        self._change(self._link.pairs(self._tries), now=now)
-        if self._tries >= WIDE_HUNT:
-            self._ask_around(now=now)
-        self._link.start_handshake(now=now)
-        self._link.emit(Hunting(self._link.key, self.number, self._tries))
-        self._link.arm(Timer.NOTICE, now + doubled(FIRST_HUNT, self._tries - 1, SLOWEST_HUNT))
-
-    def _ask_around(self, *, now: float) -> None:
-        """Neither end knows where the other is: ask the own link, and peers that know both."""
-        self._ask_the_link(now=now)
-        active = self._link.path.local.active
-        self._link.ask_relays(self._notice(Code.CHANGE, active), now=now)
-
-    def _ask_the_link(self, *, now: float) -> None:
-        for source in self.choice.sources:
-            for group in self._link.groups_on(source):
-                steered = Endpoint(source.endpoint.host, source.endpoint.port, source.interface)
-                self._ask(Code.CHANGE, steered, group, new=source.endpoint, now=now)
 
     def _settled(self, frame: Frame, local: Endpoint, source: Endpoint, *, now: float) -> None:
         path = self._link.path
@@ -529,7 +500,7 @@ class LocalMove:
 
     def _finish(self, *, now: float) -> None:
         self._link.disarm(Timer.NOTICE)
-        self._tokens.clear()
+        self.notices.close()
         self.milliseconds = (now - self._started) * 1000
         path = self._link.path
         if path.local.active is not None:
@@ -537,11 +508,11 @@ class LocalMove:
                 Moved(
                     self._link.key,
                     Side.LOCAL,
-                    self.number,
-                    self._old,
+                    self.notices.number,
+                    self.notices.old,
                     path.local.active,
                     path.observed,
-                    self._reason,
+                    self.notices.reason,
                     self._kind,
                     self.milliseconds,
                 )
@@ -553,11 +524,11 @@ class LocalMove:
         if self.state is LocalState.DETACHED:
             return
         path = self._link.path
-        self._old = path.local.active or self._old
-        self._reason = reason
+        self.notices.old = path.local.active or self.notices.old
+        self.notices.reason = reason
         self._enter(LocalTrigger.NO_ADDRESS)
         self._quiet()
-        self._link.emit(Detached(self._link.key, self._old, reason))
+        self._link.emit(Detached(self._link.key, self.notices.old, reason))
 
     # Bookkeeping
 
@@ -565,47 +536,17 @@ class LocalMove:
         self.state = following(LOCAL_TRANSITIONS, self.state, trigger)
 
     def _begin(self, reason: Reason | None, kind: Kind, *, now: float) -> None:
-        self.number += 1
-        self._reason, self._kind = reason, kind
+        self.notices.begin(reason)
+        self._kind = kind
         self._started = now
 
     def _quiet(self) -> None:
         for timer in (Timer.NOTICE, Timer.PROBE, Timer.LAST_WORD):
             self._link.disarm(timer)
-        self._tokens.clear()
-        self._probe_tokens.clear()
+        self.notices.close()
+        self._probe_tokens = ()
         self._wanted = None
-        self._tries = 0
-
-    def _ask(
-        self,
-        code: Code,
-        local: Endpoint | None,
-        remote: Endpoint | None,
-        *,
-        new: Endpoint | None,
-        now: float,
-    ) -> None:
-        self._tokens.append(self._link.ask(self._notice(code, new), local, remote, now=now))
-
-    def _notice(self, code: Code, new: Endpoint | None) -> Frame:
-        told = self._link.received() if code is Code.CHANGE else ()
-        return Frame(
-            code,
-            number=self.number,
-            old=self._old,
-            new=new,
-            reason=self._reason,
-            received=told,
-            candidates=self.candidates if code is Code.CHANGE else (),
-        )
-
-    def _pause(self) -> float:
-        """Time until the next copy: two early ones, then the doubling timeout."""
-        if self._tries <= len(EARLY_COPIES):
-            return EARLY_COPIES[self._tries - 1]
-        rto = self._link.path.round_trips(2, MIN_RTO)
-        return doubled(rto, self._tries - len(EARLY_COPIES) - 1, MAX_RTO)
+        self.notices.copies = 0
 
 
 def same_host(one: Endpoint | None, other: Endpoint | None) -> bool:

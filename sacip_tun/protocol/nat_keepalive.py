@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.sacip import Link
-from sacip_tun.protocol.timers import Timer
+from sacip_tun.protocol.timers import NEVER, Timer
 
 # Where a network is new, in seconds: below the 30 s at which the shortest common mappings end
 # (Linux before a reply; many carriers), as WireGuard's manual advises.
@@ -50,7 +50,7 @@ class Estimate:
 
     interval: float
     too_long: float = float("inf")
-    failed_at: float = float("-inf")
+    failed_at: float = NEVER
 
     def survived(self, idle: float, *, longest: float, now: float) -> None:
         """Take that a mapping outlived `idle`."""
@@ -86,6 +86,18 @@ class NatKeepalive:
     `automatic` says that nobody configured an interval. The bounds are in seconds.
     """
 
+    __slots__ = (
+        "_automatic",
+        "_first",
+        "_link",
+        "_longest",
+        "_networks",
+        "_observed_at",
+        "_question",
+        "_sent_at",
+        "_shortest",
+    )
+
     def __init__(
         self,
         link: Link,
@@ -100,8 +112,8 @@ class NatKeepalive:
         self._shortest, self._first, self._longest = shortest, first, longest
         self._networks: dict[NetworkName, Estimate] = {}
         self._question: Question | None = None
-        self._sent_at = float("-inf")
-        self._observed_at = float("-inf")
+        self._sent_at = NEVER
+        self._observed_at = NEVER
 
     @property
     def interval(self) -> float:

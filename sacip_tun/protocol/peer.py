@@ -5,8 +5,9 @@ WireGuard's rules (paper 5 and 6) live here as verbs that report facts: `data_se
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import Protocol
 
 from sacip_tun.protocol import limits
@@ -39,8 +40,8 @@ from sacip_tun.protocol.whereabouts import Whereabouts
 LONGEST_ANSWER = limits.KEEPALIVE_TIMEOUT + 1.0
 # Bytes that sealing adds to a packet at most: header, tag and padding (WireGuard 5.4.6).
 SEALING = DATA_HEADER + TAG + PADDING - 1
-# The span in seconds over which `recent_bytes` counts.
-RECENT = 2.0
+# The span in seconds over which `recent_bytes` counts, and how many arrivals at most.
+RECENT, RECENT_MESSAGES = 2.0, 16
 
 
 class Duty(Protocol):
@@ -50,8 +51,49 @@ class Duty(Protocol):
         """Do it."""
 
 
+# Who does what when a timer has expired.
+DUTIES: Mapping[Timer, Callable[["Peer"], Duty]] = {
+    Timer.RETRY_HANDSHAKE: attrgetter("initiator.retry"),
+    Timer.NEW_HANDSHAKE: attrgetter("start_handshake"),
+    Timer.PASSIVE_KEEPALIVE: attrgetter("_passive_keepalive"),
+    Timer.PERSISTENT_KEEPALIVE: attrgetter("_persistent_keepalive"),
+    Timer.LIVENESS: attrgetter("_ask_for_life"),
+    Timer.STREAM_BREAK: attrgetter("liveness.stream_broke"),
+    Timer.NAT_KEEPALIVE: attrgetter("_keep_nat_open"),
+    Timer.PMTU: attrgetter("path_mtu.handle_timer"),
+}
+
+
 class Peer:
     """Everything that is known of one peer. Made and driven by the Tunnel."""
+
+    __slots__ = (
+        "_another_keepalive",
+        "_context",
+        "_delivery",
+        "_heard_at",
+        "_last_minute",
+        "_newest",
+        "_newest_from",
+        "_questions",
+        "_recent",
+        "_unanswered_since",
+        "cookies",
+        "exchange",
+        "greatest_timestamp",
+        "initiator",
+        "keypairs",
+        "last_handshake",
+        "liveness",
+        "once_spoke_sacip",
+        "path",
+        "path_mtu",
+        "rx_bytes",
+        "settings",
+        "speaks_sacip",
+        "tx_bytes",
+        "where",
+    )
 
     def __init__(self, settings: PeerSettings, context: Context) -> None:
         self.settings = settings
@@ -65,7 +107,7 @@ class Peer:
         )
         self.where = Whereabouts(self.path, self.exchange, settings.endpoint)
         self.liveness = Liveness(self)
-        self.delivery = Delivery(self, settings.hold_bytes, settings.ring_bytes)
+        self._delivery: Delivery | None = None
         self.path_mtu = PathMtuSearch(self)
         self.initiator = Initiator(self, context, marked=settings.sacip)
         self.speaks_sacip = False
@@ -83,17 +125,7 @@ class Peer:
         self._another_keepalive = False
         self._last_minute = False
         self._questions = Questions()
-        self._recent: deque[tuple[float, int]] = deque(maxlen=16)
-        self._duties: Mapping[Timer, Duty] = {
-            Timer.RETRY_HANDSHAKE: self.initiator.retry,
-            Timer.NEW_HANDSHAKE: self.start_handshake,
-            Timer.PASSIVE_KEEPALIVE: self._passive_keepalive,
-            Timer.PERSISTENT_KEEPALIVE: self._persistent_keepalive,
-            Timer.LIVENESS: self._ask_for_life,
-            Timer.STREAM_BREAK: self.liveness.stream_broke,
-            Timer.NAT_KEEPALIVE: self._keep_nat_open,
-            Timer.PMTU: self.path_mtu.handle_timer,
-        }
+        self._recent: deque[tuple[float, int]] | None = None
 
     @property
     def key(self) -> bytes:
@@ -116,6 +148,11 @@ class Peer:
         return self.settings.strict_nat
 
     @property
+    def own_candidates(self) -> tuple[Host, ...]:
+        """The addresses of this host at which any peer may find it, best first."""
+        return self._context.candidates
+
+    @property
     def connecting(self) -> bool:
         """Whether a handshake is under way."""
         return self.initiator.under_way
@@ -128,7 +165,14 @@ class Peer:
     @property
     def held(self) -> int:
         """How many inner packets wait; a super-packet counts as one."""
-        return len(self.delivery.hold)
+        return 0 if self._delivery is None else len(self._delivery.hold)
+
+    @property
+    def delivery(self) -> Delivery:
+        """What waits for the peer, and what may be sent it again; made when there is any."""
+        if self._delivery is None:
+            self._delivery = Delivery(self, self.settings.hold_bytes, self.settings.ring_bytes)
+        return self._delivery
 
     @property
     def degraded(self) -> bool:
@@ -306,8 +350,9 @@ class Peer:
 
     def wanted(self, *, now: float) -> bool:
         """Tell whether anybody waits for the path to carry."""
-        self.delivery.expire(now=now)
-        return bool(self.delivery.hold)
+        if self._delivery is not None:
+            self._delivery.expire(now=now)
+        return self.held > 0
 
     def seek(self, *, now: float) -> None:
         """Somebody knows where the peer may be: ask there, if it is not where it was."""
@@ -381,6 +426,8 @@ class Peer:
         # What comes during a trial counts three times there already; what comes from elsewhere is
         # no credit for a trial of it.
         if not self.path.limited and remote == self.path.remote.active:
+            if self._recent is None:
+                self._recent = deque(maxlen=RECENT_MESSAGES)
             self._recent.append((now, length))
         self._unanswered_since = None
         self.disarm(Timer.NEW_HANDSHAKE)
@@ -391,9 +438,8 @@ class Peer:
 
         They are credit for one trial: no byte counts again for the next one.
         """
-        credit = sum(length for when, length in self._recent if now - when <= RECENT)
-        self._recent.clear()
-        return credit
+        recent, self._recent = self._recent or (), None
+        return sum(length for when, length in recent if now - when <= RECENT)
 
     def _authenticated_sent(self, length: int, *, now: float) -> None:
         self.disarm(Timer.PASSIVE_KEEPALIVE)
@@ -522,7 +568,7 @@ class Peer:
             self.path.sampled(now - self.initiator.attempted)
         remote = self.path.remote.active
         self.emit(HandshakeCompleted(self.key, session.initiator, remote))
-        if session.initiator and not (self.delivery.hold and self.can_send(now=now)):
+        if session.initiator and not (self.held and self.can_send(now=now)):
             self.send_keepalive(now=now)  # confirms the session to the responder
         self.alive(now=now)
         self.carries((), before=now, now=now)
@@ -644,13 +690,15 @@ class Peer:
 
     def handle_timer(self, timer: Timer, *, now: float) -> None:
         """Do what an expired timer is for."""
-        duty = self._duties.get(timer)
-        if duty is not None:
+        duty_of = DUTIES.get(timer)
+        if duty_of is not None:
+            duty: Duty = duty_of(self)
             duty(now=now)
         elif timer is Timer.ERASE_KEYS:
             self._erase_sessions()
         elif timer in {Timer.RELEASE, Timer.RING}:
-            self.delivery.handle_timer(timer, now=now)
+            if self._delivery is not None:
+                self._delivery.handle_timer(timer, now=now)
         else:
             self.exchange.handle_timer(timer, now=now)
 
@@ -682,7 +730,10 @@ class Peer:
         """Forget every key; a handshake under way is young, though its host may have slept."""
         if not self.initiator.under_way:
             self.initiator.abandon()
-        self.delivery.clear()
+        self._recent = None
+        if self._delivery is not None:
+            self._delivery.clear()
+            self._delivery = None if self._delivery.idle else self._delivery
         self.liveness.heard()
         self._unanswered_since = None
         for session in self.keypairs.erase():

@@ -86,6 +86,25 @@ class Attempt:
 class PathMtuSearch:
     """The search towards one peer, on the path that is in use."""
 
+    __slots__ = (
+        "_announced",
+        "_attempt",
+        "_base",
+        "_ceiling",
+        "_due",
+        "_link",
+        "_local",
+        "_mtu",
+        "_overhead",
+        "_raise_at",
+        "_raise_pause",
+        "_remote",
+        "_tokens",
+        "_too_large",
+        "size",
+        "state",
+    )
+
     def __init__(self, link: Prober) -> None:
         self._link = link
         self.state = MtuState.DISABLED

@@ -8,6 +8,8 @@ MAX_QUESTION_AGE = 10.0
 class Questions:
     """Tokens that wait for an answer."""
 
+    __slots__ = ("_asked",)
+
     def __init__(self) -> None:
         self._asked: dict[int, float] = {}
 

@@ -7,7 +7,7 @@ it moves nothing: it is a hint where to ask, and the answer from there decides.
 Both ends and the relay must permit it for each other (`Relay = yes` in the [Peer] section).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 
@@ -16,8 +16,9 @@ from sacip_tun.protocol.context import Context
 from sacip_tun.protocol.errors import Drop, RemoteError
 from sacip_tun.protocol.frames import Code, Frame
 from sacip_tun.protocol.messages import DATA_HEADER, data_counter, data_receiver
-from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.roster import Roster
 from sacip_tun.protocol.session import Session
+from sacip_tun.protocol.timers import NEVER
 
 # Notices of one peer are relayed so far apart, in seconds; hunting sends them ever more slowly.
 MIN_INTERVAL = 0.1
@@ -26,14 +27,14 @@ MIN_INTERVAL = 0.1
 class Relay:
     """All three roles of relaying in one tunnel: asking, passing on, being told."""
 
-    def __init__(self, peers: Mapping[bytes, Peer], context: Context) -> None:
+    def __init__(self, peers: Roster, context: Context) -> None:
         self._peers = peers
         self._context = context
         self._relayed: dict[bytes, float] = {}
 
     def ask(self, key: bytes, seal: Callable[[], bytes], *, now: float) -> None:
         """Have every peer that may pass on what `seal` makes for the peer with `key`."""
-        for other in self._peers.values():
+        for other in self._peers.met:
             permitted = other.key != key and other.settings.relay and other.speaks_sacip
             if permitted and other.can_send(now=now):
                 other.tell(Frame(Code.RELAY, peer=key, sealed=seal()), now=now)
@@ -45,7 +46,7 @@ class Relay:
             raise RemoteError(Drop.RELAY_REFUSED)
         if not (source.settings.relay and target.settings.relay and target.speaks_sacip):
             raise RemoteError(Drop.RELAY_REFUSED)
-        if now - self._relayed.get(asking, float("-inf")) < MIN_INTERVAL:
+        if now - self._relayed.get(asking, NEVER) < MIN_INTERVAL:
             raise RemoteError(Drop.RATE_LIMITED)
         self._relayed[asking] = now
         told = Frame(Code.RELAYED, observed=observed, peer=asking, sealed=frame.sealed)

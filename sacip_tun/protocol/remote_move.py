@@ -11,7 +11,6 @@
 5. Every acceptance and refusal is one event.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from sacip_tun.protocol.address import Endpoint
@@ -28,7 +27,7 @@ from sacip_tun.protocol.sacip import (
     RemoteTrigger,
     following,
 )
-from sacip_tun.protocol.timers import Timer
+from sacip_tun.protocol.timers import NEVER, Timer
 
 # How long an old and a new path may take to answer after an unannounced change: long enough for a
 # second challenge, short enough that a NAT rebinding hardly shows.
@@ -64,6 +63,21 @@ class Trial:
 class RemoteMove:
     """The state of one peer's address, and how far it is believed."""
 
+    __slots__ = (
+        "_announced",
+        "_announced_at",
+        "_announced_number",
+        "_checks",
+        "_link",
+        "_reason",
+        "_refused_at",
+        "_standing",
+        "_strict",
+        "_trial",
+        "applied",
+        "state",
+    )
+
     def __init__(self, link: Mover, *, strict: bool) -> None:
         self._link = link
         self._strict = strict
@@ -76,8 +90,8 @@ class RemoteMove:
         self._announced_at = 0.0
         self._reason: Reason | None = None
         self._trial: Trial | None = None
-        self._refused_at = float("-inf")
-        self._checks: deque[float] = deque(maxlen=CHECKS)
+        self._refused_at = NEVER
+        self._checks: tuple[float, ...] = ()
 
     def restarted(self) -> None:
         """Forget move numbers: the peer's tunnel started anew and counts from one."""
@@ -271,7 +285,7 @@ class RemoteMove:
 
     def _check(self, local: Endpoint, source: Endpoint, *, now: float) -> None:
         path = self._link.path
-        self._checks.append(now)
+        self._checks = (*self._checks, now)[-CHECKS:]
         self._enter(RemoteTrigger.STRANGER)
         self._trial = Trial(local, source, path.remote.active)
         self._challenge(self._trial, now=now)

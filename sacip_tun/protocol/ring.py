@@ -54,6 +54,13 @@ class Run:
 class SendRing:
     """What was sent to one peer lately, oldest first, bounded in bytes and in age (seconds)."""
 
+    __slots__ = (
+        "_at_most",
+        "_bytes",
+        "_runs",
+        "age",
+    )
+
     def __init__(self, at_most: int = RING_BYTES) -> None:
         self._at_most = at_most
         self.age = RING_AGE

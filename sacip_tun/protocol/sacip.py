@@ -179,6 +179,10 @@ class Mover(Link, Protocol):
     """What our own moves need besides: everywhere the peer may be, and everyone who may know."""
 
     @property
+    def own_candidates(self) -> tuple[Host, ...]:
+        """The addresses of this host at which any peer may find it, best first."""
+
+    @property
     def strict(self) -> bool:
         """Whether the peer is only where it says that it is."""
 

@@ -29,6 +29,8 @@ class Suspicion:
 class Suspects:
     """The addresses that are not gone back to yet."""
 
+    __slots__ = ("_known",)
+
     def __init__(self) -> None:
         self._known: dict[Host, Suspicion] = {}
 

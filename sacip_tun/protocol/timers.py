@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 
 Owner = TypeVar("Owner")
 
+# When something happened that has not happened yet.
+NEVER = float("-inf")
+
 
 class Timer(Enum):
     """One duty each. The first five are WireGuard's (paper 6), the others SACIP's."""

@@ -28,6 +28,7 @@ from sacip_tun.protocol.keys import StaticIdentity
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.ratelimit import LoadMeter, RateLimit
 from sacip_tun.protocol.relay import Relay
+from sacip_tun.protocol.roster import Roster
 from sacip_tun.protocol.routing import AllowedIPs
 from sacip_tun.protocol.session import Session
 from sacip_tun.protocol.settings import PeerSettings
@@ -35,6 +36,8 @@ from sacip_tun.protocol.tai64n import speaks_sacip
 
 Network = IPv4Network | IPv6Network
 
+# Expired timers that are handled before packets have their turn: 0.3 ms each at most, a handshake.
+TIMERS_AT_ONCE = 64
 # Initiations of one peer are taken this far apart, in seconds.
 MIN_INITIATION_INTERVAL = 1 / limits.INITIATIONS_PER_SECOND
 
@@ -53,10 +56,10 @@ class Tunnel:
         unix_ns: Callable[[], int],
     ) -> None:
         association = int.from_bytes(entropy(8), "big")
-        self.peers: dict[bytes, Peer] = {}
-        self._allowed_ips: AllowedIPs[Peer] = AllowedIPs()
+        self._allowed_ips: AllowedIPs[bytes] = AllowedIPs()
         hygiene = Hygiene(self._allowed_ips.holds)
         self._context = Context(identity, entropy, unix_ns, association, hygiene)
+        self.peers = Roster(self._context)
         self._context.relay = Relay(self.peers, self._context)
         self._checker = CookieChecker(identity.public, entropy=entropy)
         self._limiter = RateLimit()
@@ -88,36 +91,38 @@ class Tunnel:
 
     def add_peer(
         self, settings: PeerSettings, allowed_ips: Iterable[Network], *, now: float
-    ) -> Peer:
+    ) -> None:
         """Add a peer. Raises LocalError where it is there already or has our own key."""
         if settings.public_key in self.peers:
             raise LocalError("duplicate peer: this public key is configured already")
         if settings.public_key == self.public_key:
             raise LocalError("a peer has this interface's own public key")
-        peer = Peer(settings, self._context)
-        self.peers[peer.key] = peer
+        self.peers.add(settings)
         for network in allowed_ips:
-            self._allowed_ips.insert(network, peer)
+            self._allowed_ips.insert(network, settings.public_key)
         if settings.keepalive:
-            peer.send_keepalive(now=now)
-        return peer
+            self.peers[settings.public_key].send_keepalive(now=now)
+        elif settings.endpoint or settings.named:
+            self.peers.get(settings.public_key)  # the addresses of this host that lead there count
 
     def remove_peer(self, key: bytes) -> None:
         """Remove a peer with its keys, timers and routes. Raises LocalError where it is unknown."""
-        peer = self.peers.pop(key, None)
-        if peer is None:
+        if key not in self.peers:
             raise LocalError("no such peer")
-        self._allowed_ips.remove_value(peer)
+        self._allowed_ips.remove_value(key)
         self._context.timers.forget(key)
-        peer.erase()
+        peer = self.peers.remove(key)
+        if peer is not None:
+            peer.erase()
 
     def networks_of(self, peer: Peer) -> list[Network]:
         """Return the allowed IPs of a peer."""
-        return self._allowed_ips.networks_of(peer)
+        return self._allowed_ips.networks_of(peer.key)
 
     def route(self, address: bytes) -> Peer | None:
         """Return the peer for an inner address of 4 or 16 bytes (cryptokey routing, paper 2)."""
-        return self._allowed_ips.lookup(address)
+        key = self._allowed_ips.lookup(address)
+        return None if key is None else self.peers.get(key)
 
     def fault_of(self, endpoint: Endpoint) -> Fault | None:
         """Return why an address should not be a peer's endpoint, None where nothing is wrong."""
@@ -312,8 +317,7 @@ class Tunnel:
     def addresses_changed(self, facts: LocalFacts, *, now: float) -> None:
         """Take a new state of this host's addresses."""
         self._context.hygiene.present = facts.present
-        for peer in self.peers.values():
-            peer.exchange.local_move.candidates_changed(facts.candidates)
+        self._context.candidates = facts.candidates
         for key, sources in facts.sources.items():
             mover = self.peers.get(key)
             if mover is not None:
@@ -323,12 +327,15 @@ class Tunnel:
 
     def resumed(self, *, now: float) -> None:
         """The machine was suspended: every path may have been forgotten by what stands between."""
-        for peer in self.peers.values():
+        for peer in self.peers.met:
             peer.exchange.local_move.resumed(now=now)
 
     def handle_timer(self, *, now: float) -> None:
-        """Do everything whose time has come."""
-        while (expired := self._context.timers.pop_expired(now)) is not None:
+        """Do what is due: with thousands of peers a part of it, and `next_timer` is over still."""
+        for _ in range(TIMERS_AT_ONCE):
+            expired = self._context.timers.pop_expired(now)
+            if expired is None:
+                return
             key, timer = expired
             peer = self.peers.get(key)
             if peer is not None:
@@ -336,7 +343,7 @@ class Tunnel:
 
     def refused(self, datagram: Datagram, *, now: float) -> None:
         """The kernel says that an unfragmented datagram is too large for the first link."""
-        for peer in self.peers.values():
+        for peer in self.peers.met:
             if peer.path.remote.active == datagram.remote:
                 peer.path_mtu.refused(len(datagram.data), now=now)
 

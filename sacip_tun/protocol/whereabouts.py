@@ -28,6 +28,12 @@ class Conversation(Protocol):
 class Whereabouts:
     """What is known of where one peer is; `configured` are the addresses of its `Endpoint`."""
 
+    __slots__ = (
+        "_conversation",
+        "_path",
+        "configured",
+    )
+
     def __init__(self, path: Path, conversation: Conversation, configured: Endpoint | None) -> None:
         self.configured: tuple[Endpoint, ...] = () if configured is None else (configured,)
         self._path = path

@@ -274,3 +274,19 @@ def test_as_many_allowed_ips_as_wireguard_tests_with_are_read():
         f"{INTERFACE}[Peer]\nPublicKey={to_base64(A)}\nAllowedIPs={','.join(networks)}", "s"
     )
     assert len(config.peers[0].allowed_ips) == 20_000
+
+
+def test_an_endpoint_is_sought_in_every_network_and_each_that_holds_it_told_in_order():
+    lines = "10.1.0.0/16, 0.0.0.0/0, 10.1.2.0/24, fd00::/16, 10.1.2.3/32, 10.1.2.4/32"
+    config = parse(
+        f"{INTERFACE}[Peer]\nPublicKey = {to_base64(A)}\nAllowedIPs = {lines}\n"
+        f"[Peer]\nPublicKey = {to_base64(B)}\nEndpoint = 10.1.2.3:5\nAllowedIPs = 10.0.0.0/8\n",
+        "sacip0",
+    )
+    told = [text.partition("AllowedIPs ")[2].partition(":")[0] for text in config.warnings]
+    assert [network for network in told if network] == [
+        "10.1.0.0/16",
+        "10.1.2.0/24",
+        "10.1.2.3/32",
+        "10.0.0.0/8",
+    ]

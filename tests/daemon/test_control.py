@@ -8,7 +8,7 @@ from typing import Self
 
 import pytest
 
-from sacip_tun.daemon.control import MAX_REQUEST, CommandError, ControlServer, is_live
+from sacip_tun.daemon.control import MAX_REQUEST, CommandError, ControlServer, encoded, is_live
 from sacip_tun.daemon.journal import Journal
 
 pytestmark = pytest.mark.asyncio
@@ -28,8 +28,8 @@ class Served:
     def __init__(self, directory: Path) -> None:
         self.path = directory / "run" / "sacip0.sock"
         self.journal = Journal("sacip0")
-        commands = {"echo": _echo, "refuse": _refuse}
-        self.server = ControlServer(self.path, commands, self.journal)
+        self.commands = {"echo": _echo, "refuse": _refuse}
+        self.server = ControlServer(self.path, self.commands, self.journal)
 
     async def __aenter__(self) -> Self:
         await self.server.start()
@@ -123,3 +123,32 @@ async def test_a_live_socket_is_not_taken_and_a_dead_one_is(tmp_path: Path) -> N
     served.path.touch()
     async with Served(tmp_path) as again:
         assert is_live(again.path)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 100])
+async def test_a_long_list_is_sent_in_parts_of_one_line(count: int) -> None:
+    parts = list(encoded({"ok": True, "items": iter(range(count)), "name": "sacip0"}))
+    assert len(parts) == 1 + -(-count // 8)
+    line = b"".join(parts)
+    assert line.endswith(b"}\n")
+    assert json.loads(line) == {"ok": True, "items": list(range(count)), "name": "sacip0"}
+
+
+async def test_other_callbacks_run_while_a_long_answer_is_sent(tmp_path: Path) -> None:
+    turns = []
+
+    async def long(_request):
+        return {"items": (len(turns) for _ in range(100))}
+
+    async with Served(tmp_path) as served:
+        served.commands["long"] = long
+
+        async def others() -> None:
+            while True:
+                turns.append(None)
+                await asyncio.sleep(0)
+
+        beside = asyncio.ensure_future(others())
+        (answer,) = await served.ask(b'{"command": "long"}')
+        beside.cancel()
+        assert len(set(answer["items"])) == 13

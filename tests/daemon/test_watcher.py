@@ -7,12 +7,13 @@ from ipaddress import ip_address, ip_network
 import pytest
 from simulation import connected, endpoint
 
-from sacip_tun.daemon.watcher import Outlet, Watcher
+from sacip_tun.daemon.watcher import PEERS_A_TURN, Outlet, Watcher
 from sacip_tun.linux.addresses import Address, Link
 from sacip_tun.linux.routes import DEFAULT_RULES, Route
 from sacip_tun.linux.snapshot import Snapshot
 from sacip_tun.protocol.facts import LocalFacts
 from sacip_tun.protocol.frames import Reason
+from sacip_tun.protocol.settings import PeerSettings
 
 ETH, WLAN, TUN, DOCKER = 2, 3, 9, 12
 HUB, HUB_V6 = "192.0.2.101", "2001:db8:99::101"
@@ -241,3 +242,63 @@ def test_a_link_local_destination_without_its_link_leads_nowhere(bench):
     bench.peer.exchange.candidates = (endpoint("fe80::9"), endpoint(HUB_V6))
     bench.watcher.forget(bench.peer.key)
     assert bench.sources()[-1] == ("2001:db8:1::2", False, "fe80::1")
+
+
+def crowded(bench: Bench, count: int) -> list[bytes]:
+    """Give the bench's tunnel so many more peers at the same place."""
+    keys = [b"%032d" % number for number in range(count)]
+    for key in keys:
+        bench.tunnel.add_peer(PeerSettings(key, endpoint=endpoint(HUB)), [], now=0.0)
+    return keys
+
+
+def test_thousands_of_peers_are_looked_at_in_turns_of_the_loop(bench):
+    keys = crowded(bench, 3 * PEERS_A_TURN)
+
+    async def test() -> None:
+        bench.told.clear()
+        bench.watcher.look(settled=True)
+        for turn in range(1, 4):
+            assert sum(map(bool, map(bench.watcher.sources, keys))) < turn * PEERS_A_TURN
+            await asyncio.sleep(0)
+        assert all(map(bench.watcher.sources, keys))
+        assert max(len(facts.sources) for facts in bench.told) == PEERS_A_TURN
+        assert sum(len(facts.sources) for facts in bench.told) == len(keys)
+
+    asyncio.run(test())
+
+
+def test_who_was_not_come_to_is_looked_at_first_after_the_next_change(bench):
+    keys = crowded(bench, 3 * PEERS_A_TURN)
+
+    async def test() -> None:
+        bench.watcher.look(settled=True)
+        first = {key for key in keys if bench.watcher.sources(key)}
+        bench.change(addresses=without("10.1.0.2"))
+        (facts,) = bench.told
+        assert not first & facts.sources.keys()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert all(map(bench.watcher.sources, keys))
+        await bench.watcher.stop()
+
+    asyncio.run(test())
+
+
+def test_where_one_peer_is_new_no_other_is_looked_at(bench):
+    keys = crowded(bench, 10)
+    bench.told.clear()
+    bench.watcher.look_at(keys[3])
+    (facts,) = bench.told
+    assert list(facts.sources) == [keys[3]]
+    bench.watcher.forget(keys[3])
+    assert list(bench.told[-1].sources) == [keys[3]]
+
+
+def test_where_the_host_is_new_too_all_are_looked_at(bench):
+    keys = crowded(bench, 10)
+    bench.monitor.state = replace(STATE, addresses=without("10.2.0.2"))
+    bench.told.clear()
+    bench.watcher.look_at(keys[3])
+    (facts,) = bench.told
+    assert facts.sources.keys() == {bench.peer.key, *keys}

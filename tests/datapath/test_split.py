@@ -31,7 +31,7 @@ def alike(count: int, length: int) -> Load:
 
 
 @given(
-    st.sampled_from(FLOWS), st.integers(1, 20_000), st.integers(150, 1400), st.integers(1, 21_000)
+    st.sampled_from(FLOWS), st.integers(1, 9_000), st.integers(500, 1400), st.integers(1, 10_000)
 )
 def test_the_parts_of_a_train_are_its_segments(flow, length, size, at_most) -> None:
     whole = flow.segments(payload_of(length), size)

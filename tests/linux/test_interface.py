@@ -5,7 +5,9 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from sacip_tun.linux.errors import InterfaceError
-from sacip_tun.linux.interface import configure, interface_index, route_mtu
+from sacip_tun.linux.interface import configure, interface_index, route_body, route_mtu
+from sacip_tun.linux.messages import decoded, routes_of
+from sacip_tun.linux.rtnetlink import NLMSGHDR, RTM_NEWROUTE
 from sacip_tun.linux.tun import Tun
 
 IPV4, IPV6 = ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")
@@ -147,3 +149,33 @@ def test_the_mtu_of_the_route_to_the_endpoint(namespace):
     assert route_mtu([ip_address("203.0.113.9")]) == 1300
     assert route_mtu([ip_address("203.0.113.9"), ip_address("10.1.0.9")]) == 1300
     assert route_mtu([ip_address("10.1.0.9")]) == 1400
+
+
+@pytest.mark.network
+def test_thousands_of_routes_of_both_families(tun, namespace):
+    wanted = [ip_network(f"10.{n // 256}.{n % 256}.0/24") for n in range(1000)]
+    wanted += [ip_network(f"fd00:{n:x}::/32") for n in range(100, 300)]
+    configure(tun.index, [IPV4], 1420, wanted)
+    assert len(routes(namespace)) == 1001  # with that of the address
+    assert set(routes(namespace, "-6")) == {f"fd00:{n:x}::/32" for n in range(100, 300)}
+
+
+@pytest.mark.network
+def test_one_route_among_many_that_others_have(tun, namespace):
+    namespace.ip("link add eth0 type veth peer name far0")
+    namespace.ip("link set eth0 up")
+    namespace.ip("addr add 192.168.77.1/24 dev eth0")
+    wanted = [ip_network(f"192.168.{n}.0/24") for n in range(200)]
+    with pytest.raises(InterfaceError, match=r"another route for 192\.168\.77\.0/24"):
+        configure(tun.index, [IPV4], 1420, wanted)
+
+
+@pytest.mark.parametrize("network", ["10.1.2.0/24", "192.0.2.7/32", "fd00:7::/48"])
+@pytest.mark.parametrize("table", [254, 51820])
+def test_a_route_is_packed_as_pyroute2_reads_it(network: str, table: int) -> None:
+    body = route_body(7, ip_network(network), table)
+    header = NLMSGHDR.pack(NLMSGHDR.size + len(body), RTM_NEWROUTE, 0, 1, 0)
+    (message,) = decoded(header + body)
+    (route,) = routes_of(message)
+    assert (route.destination, route.interface, route.table) == (ip_network(network), 7, table)
+    assert (route.gateway, route.metric, message["proto"]) == (None, 0, 83)

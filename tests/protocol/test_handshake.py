@@ -4,11 +4,14 @@ The oracle is the package `noiseprotocol`, told WireGuard's prologue and given k
 every byte of both messages and both transport keys must be the same.
 """
 
+import hmac
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from noise.connection import Keypair, NoiseConnection
 
 from sacip_tun.protocol.errors import Drop, LocalError, RemoteError
@@ -17,6 +20,7 @@ from sacip_tun.protocol.handshake import (
     Handshake,
     State,
     TransportKeys,
+    mac,
     open_initiation,
     respond,
 )
@@ -296,3 +300,8 @@ def test_repr_hides_secrets() -> None:
     for secret in (keys.send, keys.receive, opened.symmetric.chain, opened.symmetric.hash):
         assert repr(secret) not in shown
         assert secret.hex() not in shown
+
+
+@given(st.binary(max_size=64), st.binary(max_size=200))
+def test_the_mac_is_hmac(key: bytes, data: bytes) -> None:
+    assert mac(key, data) == hmac.digest(key, data, "blake2s")

@@ -91,3 +91,23 @@ def test_repr_hides_the_secret() -> None:
 
 def test_no_preshared_key_is_zero() -> None:
     assert bytes(32) == NO_PRESHARED_KEY
+
+
+def test_a_secret_that_is_remembered_is_the_same_and_can_be_forgotten() -> None:
+    ours, theirs = StaticIdentity(bytes(range(32))), StaticIdentity(bytes(range(32, 64)))
+    fresh = ours.exchange(theirs.public)
+    ours.remember(theirs.public)
+    for _ in range(3):
+        assert ours.exchange(theirs.public) == fresh == theirs.exchange(ours.public)
+    assert fresh.hex() not in repr(ours)
+    ours.forget(theirs.public)
+    ours.forget(theirs.public)
+    assert ours.exchange(theirs.public) == fresh
+
+
+def test_a_point_of_low_order_stays_refused() -> None:
+    ours = StaticIdentity(bytes(range(32)))
+    ours.remember(bytes(32))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"."):
+            ours.exchange(bytes(32))

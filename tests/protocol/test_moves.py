@@ -311,7 +311,7 @@ def test_a_restarted_peer_counts_its_moves_from_one_again() -> None:
         world.run(0.2)
     assert b.peer.exchange.remote_move.applied == 3
     b.peer.exchange.remote_move.restarted()
-    a.peer.exchange.local_move.number = 0
+    a.peer.exchange.local_move.notices.number = 0
     a.move_to(OLD)
     world.run(0.2)
     assert active(b.peer.path.remote) == OLD

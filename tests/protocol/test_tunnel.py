@@ -9,6 +9,7 @@ from sacip_tun.protocol.errors import Drop, LocalError
 from sacip_tun.protocol.events import HandshakeCompleted, HandshakeGaveUp
 from sacip_tun.protocol.hold import HOLD_PACKETS
 from sacip_tun.protocol.settings import PeerSettings
+from sacip_tun.protocol.tunnel import TIMERS_AT_ONCE
 
 
 def test_the_first_packet_waits_for_the_handshake_and_arrives() -> None:
@@ -329,3 +330,17 @@ def test_an_address_that_resolved_anew_is_tried_within_two_initiations() -> None
     world.settle(a)
     world.run(6)
     assert "192.168.1.201" in {str(to.host) for *_, to, _ in world.sent}
+
+
+def test_thousands_of_timers_are_handled_in_parts() -> None:
+    world, _, hub = pair()
+    for number in range(3 * TIMERS_AT_ONCE):
+        settings = PeerSettings(b"%032d" % number, endpoint=endpoint("192.0.2.7"), keepalive=25)
+        hub.tunnel.add_peer(settings, [], now=world.now)
+    hub.tunnel.datagrams_to_send()
+    later = world.now + 60.0
+    parts = []
+    while (deadline := hub.tunnel.next_timer()) is not None and deadline <= later:
+        hub.tunnel.handle_timer(now=later)
+        parts.append(len(hub.tunnel.datagrams_to_send()))
+    assert parts == [TIMERS_AT_ONCE] * 3
