@@ -13,6 +13,7 @@ from sacip_tun.datapath.codec import (
     MAX_COALESCED,
     MAX_PACKET,
     MAX_SEGMENTS,
+    OPEN_CAPACITY,
     SEAL_CAPACITY,
     SEGMENT_OVERHEAD,
     Codec,
@@ -224,6 +225,40 @@ def test_a_udp_checksum_of_zero_is_sent_as_all_ones(codec: Codec, count: int) ->
     superpacket = single if count == 1 else flow.superpacket(payload * count, 2)
     packets = wire(codec, superpacket)
     assert [packet[26:28] for packet in packets] == [b"\xff\xff"] * count
+
+
+@few
+@given(
+    flow=flows,
+    length=st.one_of(st.integers(1, 64), st.integers(1, 1_500), st.just(1_368)),
+    count=st.integers(1, 43),
+    needs_checksum=st.booleans(),
+    mtu=st.sampled_from([0, 1280, MTU, 1500]),
+)
+def test_packets_that_are_alike_are_sealed_as_one_by_one(
+    codec: Codec, flow: Flow, length: int, count: int, needs_checksum: bool, mtu: int
+) -> None:
+    payload = payload_of(length + count)
+    packets = [
+        replace(flow, sequence=number, identification=number).single(
+            payload[number : number + length], needs_checksum=needs_checksum
+        )
+        for number in range(count)
+    ]
+    one_by_one = b"".join(
+        sealed(codec, packet, mtu=mtu, first=5 + number)[1] for number, packet in enumerate(packets)
+    )
+    out = memoryview(bytearray(b"\xaa" * (sum(map(len, packets)) + count * SEGMENT_OVERHEAD)))
+    result = codec.seal_alike(packets, CIPHER, RECEIVER, 5, mtu, out)
+    assert (result.count, result.length) == (count, len(one_by_one))
+    assert out[: result.length] == one_by_one
+
+
+def test_what_is_no_packet_is_not_sealed_though_it_is_alike(codec: Codec) -> None:
+    out = memoryview(bytearray(SEAL_CAPACITY))
+    for packet in (b"", b"\x45" + bytes(30), bytes(60), VNET.pack(1, 0, 0, 0, 60, 6) + b"\x45"):
+        superpacket = memoryview(packet if len(packet) == 11 else bytes(10) + packet)
+        assert codec.seal_alike([superpacket] * 3, CIPHER, 1, 0, MTU, out) == Sealed(0, 0, 0)
 
 
 def test_datagrams_have_the_layout_of_wireguard(codec: Codec) -> None:
@@ -702,6 +737,30 @@ def test_interleaved_connections_are_merged_each_for_itself(codec: Codec) -> Non
     superpackets = merged(codec, mixed)
     assert counts(superpackets) == [8] * 4
     assert split(codec, superpackets) == [packet for train in trains for packet in train]
+
+
+@few
+@given(flow=flows, count=st.integers(1, 185), size=st.sampled_from([100, 700, 1_300]))
+def test_what_several_receives_brought_is_the_trains_that_were_sent(
+    codec: Codec, flow: Flow, count: int, size: int
+) -> None:
+    """More than one super-packet holds: each packet is there once, and in order."""
+    packets = flow.segments(payload_of(count * size), size)
+    result = [
+        CIPHER.encrypt(bytes(4) + n.to_bytes(8, "little"), packet, None)
+        for n, packet in enumerate(views(packets))
+    ]
+    headers = [
+        (4).to_bytes(4, "little") + RECEIVER.to_bytes(4, "little") + n.to_bytes(8, "little")
+        for n in range(count)
+    ]
+    buffer = memoryview(b"".join(map(bytes.__add__, headers, result)))
+    assert len(buffer) <= OPEN_CAPACITY
+    (opened,) = codec.open(buffer, len(result[0]) + 16, KEYRING)
+    assert (opened.counters, opened.failed) == (list(range(count)), 0)
+    superpackets = codec.coalesce(opened.packets, offload=True)
+    assert split(codec, superpackets) == packets
+    assert all(len(joined(superpacket)) <= MAX_PACKET + 10 for superpacket in superpackets)
 
 
 def test_only_the_latest_train_of_a_connection_is_extended(codec: Codec) -> None:
