@@ -9,6 +9,9 @@ from pathlib import Path
 
 from contenders import BORINGTUN
 
+# What the inner TCP connections use: the namespaces of a run inherit it.
+CONGESTION_CONTROL = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+
 
 def machine() -> dict[str, str]:
     """Return date, machine and versions, each as text."""
@@ -17,6 +20,7 @@ def machine() -> dict[str, str]:
         "processors": str(os.cpu_count()),
         "model": _model(),
         "kernel": platform.release(),
+        "congestion": CONGESTION_CONTROL.read_text().strip(),
         "python": platform.python_version(),
         "versions": _versions(),
     }

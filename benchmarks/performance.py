@@ -48,8 +48,9 @@ Ratios of medians of this one run ([targets.py](../benchmarks/targets.py)).
 
 ## TCP
 
-iperf3, {seconds:g} s each. CPU: user and system time of both ends' daemons, for one flow up and one
-down, by what arrived. Largest daemon: the highest resident set of either end, after everything.
+iperf3, {seconds:g} s each, with this machine's congestion control ({congestion}). CPU: user and
+system time of both ends' daemons, for one flow up and one down, by what arrived. Largest daemon:
+the highest resident set of either end, after everything.
 
 {tcp}
 

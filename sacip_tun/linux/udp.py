@@ -14,17 +14,16 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-from sacip_tun.linux import ancillary
+from sacip_tun.linux import ancillary, socket_options
 from sacip_tun.linux.ancillary import (
     PKTINFO,
-    RECEIVE_TRAFFIC_CLASS,
     SO_TIMESTAMPNS_NEW,
     TRAFFIC_CLASS,
-    UDP_SEGMENT,
     Ancillary,
 )
 from sacip_tun.linux.errors import SocketError
 from sacip_tun.linux.offload import REFUSALS, Switch
+from sacip_tun.linux.socket_options import PMTUDISC_OMIT, PMTUDISC_PROBE, UDP_GRO, USUAL
 from sacip_tun.linux.steering import SteeredSockets
 from sacip_tun.protocol.address import Endpoint
 
@@ -33,28 +32,11 @@ RECEIVE_CAPACITY = 1 << 16
 # UDP_MAX_SEGMENTS of kernels before 6.9, and 65535 - 20 - 8 bytes of payload.
 MAX_SEGMENTS = 64
 MAX_PAYLOAD = 65507
-# Socket buffers in bytes: about 10 ms in and 1 to 2 ms out at 2.5 Gbit/s (datapath.md 11.4).
-RECEIVE_BUFFER = 4 << 20
-SEND_BUFFER = 1 << 19
 # Entries in each cache; addresses that strangers send from can only fill it and empty it.
 CACHE_SIZE = 1024
 # Tries to find a port that is free in both families.
 PORT_TRIES = 32
 
-# linux/in.h, in6.h, udp.h and asm-generic/socket.h: constants that the socket module lacks.
-IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IPV6_DONTFRAG = 10, 23, 62
-# DONT clears DF and cuts by the path MTU that the kernel learnt from ICMP. OMIT clears DF and heeds
-# no MTU but the interface's, PROBE sets DF and does the same.
-PMTUDISC_DONT, PMTUDISC_PROBE, PMTUDISC_OMIT = 0, 3, 5
-# IPv4 routers cut what has no DF, so ICMP, which may be forged or outdated, need not be heeded. For
-# IPv6 only the sender cuts: what is not known to fit has to be cut by what ICMP said.
-USUAL = {4: PMTUDISC_OMIT, 6: PMTUDISC_DONT}
-DISCOVERY = {
-    4: (socket.IPPROTO_IP, IP_MTU_DISCOVER),
-    6: (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER),
-}
-UDP_GRO = 104
-SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 # The low bits of the traffic class (RFC 3168 5), which comes as one byte or as a native int.
 ECN = 3
 LOWEST = 0 if sys.byteorder == "little" else -1
@@ -103,19 +85,21 @@ class UdpSocket:
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            _configure(self._socket, version, mark)
-            receives = offload and _receive_runs(self._socket)
+            socket_options.configure(self._socket, version, mark)
+            receives = offload and socket_options.receive_runs(self._socket)
             self._socket.bind(("" if version == 4 else "::", port))
         except OSError:
             self._socket.close()
             raise
         self.port: int = self._socket.getsockname()[1]
         self.segmenting: Switch[Path] = Switch(
-            usable=offload and _segments(self._socket), remember=remember
+            usable=offload and socket_options.segments(self._socket), remember=remember
         )
         self._pktinfo, self._traffic_class = PKTINFO[version][1], TRAFFIC_CLASS[version][1]
         self.receiving: Switch[None] = Switch(usable=receives)
-        self._steered = SteeredSockets(self._socket, lambda sock: _configure(sock, version, mark))
+        self._steered = SteeredSockets(
+            self._socket, lambda sock: socket_options.configure(sock, version, mark)
+        )
         # Keyed by identity, which costs a quarter of a hash; each value keeps its keys alive.
         self._sockaddrs: dict[int, tuple[Endpoint, Sockaddr]] = {}
         self._ancillaries: dict[tuple[int, int, int], tuple[Endpoint | None, Ancillary]] = {}
@@ -178,7 +162,7 @@ class UdpSocket:
 
     def set_send_buffer(self, size: int) -> None:
         """Let so many bytes wait below the socket, and no more."""
-        _set_buffer(self._socket, SO_SNDBUFFORCE, socket.SO_SNDBUF, size)
+        socket_options.set_send_buffer(self._socket, size)
 
     # Out
 
@@ -235,11 +219,11 @@ class UdpSocket:
     def _discovery(self, mode: int, local: Endpoint | None, remote: Endpoint) -> Iterator[None]:
         """Let the socket for this path treat MTUs otherwise for a moment."""
         outlet = self._outlet(local, remote)
-        _set_discovery(outlet, self.version, mode)
+        socket_options.set_discovery(outlet, self.version, mode)
         try:
             yield
         finally:
-            _set_discovery(outlet, self.version, USUAL[self.version])
+            socket_options.set_discovery(outlet, self.version, USUAL[self.version])
 
     def _send_run(
         self,
@@ -367,51 +351,3 @@ class UdpSocket:
             self._remotes.clear()
         remote = self._remotes[sockaddr] = Endpoint.from_sockaddr(sockaddr)
         return remote
-
-
-def _segments(sock: socket.socket) -> bool:
-    """Tell whether the kernel knows UDP_SEGMENT: before Linux 4.18 it would send one datagram."""
-    try:
-        sock.getsockopt(socket.SOL_UDP, UDP_SEGMENT)
-    except OSError:
-        return False
-    return True
-
-
-def _receive_runs(sock: socket.socket) -> bool:
-    """Ask for UDP_GRO; before Linux 5.0 there is none, and datagrams come one at a time."""
-    try:
-        sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
-    except OSError:
-        return False
-    return True
-
-
-def _configure(sock: socket.socket, version: int, mark: int) -> None:
-    level, pktinfo = PKTINFO[version]
-    if version == 6:
-        sock.setsockopt(level, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
-    else:
-        sock.setsockopt(level, pktinfo, 1)
-    sock.setsockopt(*RECEIVE_TRAFFIC_CLASS[version], 1)
-    with contextlib.suppress(OSError):  # before Linux 5.1: nobody knows how long it waited
-        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1)
-    _set_discovery(sock, version, USUAL[version])
-    if mark:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-    _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    _set_buffer(sock, SO_SNDBUFFORCE, socket.SO_SNDBUF, SEND_BUFFER)
-
-
-def _set_discovery(sock: socket.socket, version: int, mode: int) -> None:
-    sock.setsockopt(*DISCOVERY[version], mode)
-    if version == 6:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_DONTFRAG, int(mode == PMTUDISC_PROBE))
-
-
-def _set_buffer(sock: socket.socket, forced: int, option: int, size: int) -> None:
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, forced, size)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, option, size)

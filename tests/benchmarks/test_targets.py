@@ -82,7 +82,7 @@ def ledger() -> Ledger:
     measured = {figure.key: 1.0 for figure in (*TCP, *UDP, *CROWD)}
     made = [Round(row, 1, dict(measured)) for row in (OURS, "openvpn", row_of_crowd(1))]
     machine = dict.fromkeys(
-        ("date", "processors", "model", "kernel", "python", "versions"), "something"
+        ("date", "processors", "model", "kernel", "congestion", "python", "versions"), "something"
     )
     seen = Profile("one TCP flow, sender", {CIPHER: 0.5}, {"f (a.py)": 0.5, "g (a.py)": 0.01})
     return Ledger(machine, "python x", 3.0, [*made, Round("boringtun", 1, error="gone")], (seen,))

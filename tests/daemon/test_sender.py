@@ -13,8 +13,9 @@ from simulation import connected, endpoint
 
 from sacip_tun.daemon import clock, sender
 from sacip_tun.daemon.sender import Parcel, Sender
+from sacip_tun.linux.ancillary import UDP_SEGMENT
 from sacip_tun.linux.send_errors import SendError
-from sacip_tun.linux.udp import UDP_SEGMENT, UdpSocket
+from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sacip_tun.lab.namespaces import Network
-from sacip_tun.linux import udp
+from sacip_tun.linux import socket_options, udp
 from sacip_tun.linux.ancillary import UDP_SEGMENT
 from sacip_tun.linux.errors import SocketError
 from sacip_tun.linux.udp import RECEIVE_CAPACITY, UdpSocket
@@ -254,8 +254,8 @@ def test_an_offload_that_is_on_is_tried_every_time(opened):
 
 
 def test_a_kernel_that_knows_neither_option_is_asked_for_neither(opened, monkeypatch):
-    monkeypatch.setattr(udp, "UDP_SEGMENT", 0xFFF)
-    monkeypatch.setattr(udp, "UDP_GRO", 0xFFF)
+    monkeypatch.setattr(socket_options, "UDP_SEGMENT", 0xFFF)
+    monkeypatch.setattr(socket_options, "UDP_GRO", 0xFFF)
     one, other = opened(), opened()
     assert not one.segmenting.usable
     assert not one.receiving.usable
@@ -337,12 +337,12 @@ def test_a_missing_family_is_none(monkeypatch):
 
 
 def discovery(opened, version):
-    level, option = {4: (0, udp.IP_MTU_DISCOVER), 6: (41, udp.IPV6_MTU_DISCOVER)}[version]
+    level, option = socket_options.DISCOVERY[version]
     return opened._socket.getsockopt(level, option)
 
 
 def test_it_does_not_set_dont_fragment_and_heeds_icmp_only_where_it_must(opened, version):
-    usual = {4: udp.PMTUDISC_OMIT, 6: udp.PMTUDISC_DONT}[version]
+    usual = {4: socket_options.PMTUDISC_OMIT, 6: socket_options.PMTUDISC_DONT}[version]
     assert discovery(opened(), version) == usual
 
 

@@ -22,11 +22,11 @@ BURSTS = ("--direction", "both", "--chunk", "150000", "--interval", "0.02", "--s
 # with UDP_SEGMENT, or merged packets written to the TUN.
 REFUSING = """
 import errno, os, socket, sys
-from sacip_tun.linux import udp
+from sacip_tun.linux.ancillary import UDP_SEGMENT
 
 class Socket(socket.socket):
     def sendmsg(self, buffers, ancillary=(), *more):
-        offloaded = any(kind == udp.UDP_SEGMENT for _, kind, _ in ancillary)
+        offloaded = any(kind == UDP_SEGMENT for _, kind, _ in ancillary)
         if offloaded and os.path.exists({udp_segment!r}):
             raise OSError(errno.EIO, "refused")
         return super().sendmsg(buffers, ancillary, *more)
