@@ -3,7 +3,8 @@
 It is a queue that knows no flows, so it must be short: a keystroke waits behind all of it. A socket
 takes as much as its buffer holds, and half a megabyte is nothing on a fast link and half a second
 on a slow one. So the buffer is made as long as the link sends in a few milliseconds, by how long it
-takes to become half empty (as the kernel's dynamic queue limits do for drivers).
+takes to become half empty, and longer where it ran dry (as the kernel's dynamic queue limits do for
+drivers).
 """
 
 from collections.abc import Callable
@@ -44,13 +45,18 @@ class Backlog:
         """Take note that the socket takes nothing more."""
         self._full_since = now
 
-    def drained(self, *, now: float) -> None:
-        """Take note that the socket has room again: half of its buffer, by its own rule."""
+    def drained(self, *, left: int, now: float) -> None:
+        """Take note that the socket has room again: half of its buffer, by its own rule.
+
+        `left` bytes wait still. Where nothing does, we came too late, and the link was idle: the
+        time says nothing about it then, but that the buffer is too short for us.
+        """
         if self._full_since is None:
             return
         elapsed, self._full_since = max(now - self._full_since, 1e-6), None
         self._measured = True
-        wanted = self._length * min(max(DRAIN_TIME / elapsed, SHRINK), GROW)
+        factor = DRAIN_TIME / elapsed if left else GROW
+        wanted = self._length * min(max(factor, SHRINK), GROW)
         length = int(min(max(wanted, SHORTEST), LONGEST))
         if length != self._length:
             self._length = length

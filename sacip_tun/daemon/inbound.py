@@ -24,8 +24,9 @@ RECEIVES_A_WAKE = 64
 BYTES_A_WAKE = LONGEST
 # Seconds that datagrams may wait in the socket for good: 350 KB at a gigabit and a half.
 RECEIVE_TARGET = 0.002
-# Packets of one batch that make its flow a bulky one.
-BULK = 8
+# Packets of one batch, and bytes of one of them, that make a sender who can slow down: who only
+# acknowledges cannot.
+BULK, BULKY = 8, 256
 
 
 class Inbound:
@@ -43,8 +44,8 @@ class Inbound:
         self._writer = Writer(tun, tunnel.drops)
         self._gathering = Gathering()
         self._malformed = 0
-        # The queue before us is the socket's, and knows no flows: it has one state.
-        self._codel = CoDel(RECEIVE_TARGET)
+        # The queue before us is a socket's, and knows no flows: it has one state.
+        self._codels = {version: CoDel(RECEIVE_TARGET) for version in (4, 6)}
         self.marked = 0
         self.strange_marks = 0
         self.gone: Callable[[], None] = lambda: None
@@ -119,15 +120,18 @@ class Inbound:
         self, packets: list[memoryview], received: Received, now: float
     ) -> list[memoryview]:
         """Let a sender know that more comes than can be opened; what is sparse is left alone."""
-        if len(packets) < BULK or not received.came:
+        waited = clock.since(received.came) if received.came else 0.0
+        victim = _bulky(packets)
+        if waited >= RECEIVE_TARGET and victim is None:
             return packets
-        if not self._codel.signals(clock.since(received.came), last=False, now=now):
+        codel = self._codels[received.local.host.version]
+        if not codel.signals(waited, last=False, now=now) or victim is None:
             return packets
-        if ecn.mark(packets[0]):
+        if ecn.mark(packets[victim]):
             self.marked += 1
             return packets
         self._tunnel.drops[Drop.RECEIVED_LATE] += 1
-        return packets[1:]
+        return packets[:victim] + packets[victim + 1 :]
 
     def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
         merged = self._codec.coalesce(
@@ -137,10 +141,17 @@ class Inbound:
         self._malformed = self._codec.malformed
         for superpacket in merged:
             if self._tunnel.route(superpacket.source) is not peer:
-                self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
+                self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += max(1, len(superpacket.parts) - 2)
                 continue
             try:
                 self._writer.write(superpacket.parts)
             except InterfaceGone:
                 self.gone()
                 return
+
+
+def _bulky(packets: list[memoryview]) -> int | None:
+    """Return the place of a packet whose sender may be told; None where what came is sparse."""
+    if len(packets) < BULK:
+        return None
+    return next((at for at, packet in enumerate(packets) if len(packet) >= BULKY), None)

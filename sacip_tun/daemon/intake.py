@@ -4,6 +4,7 @@ What was read stays where it is until it has been sealed, also while it waits in
 the number of buffers is what bounds that queue. Memory is taken up only as far as it is written.
 """
 
+import mmap
 from collections.abc import Iterable
 
 from sacip_tun.linux.tun import SUPERPACKET_CAPACITY, Tun
@@ -17,8 +18,8 @@ class Intake:
 
     def __init__(self, tun: Tun) -> None:
         self._tun = tun
-        self._free = [memoryview(bytearray(SUPERPACKET_CAPACITY)) for _ in range(BUFFERS)]
-        # A view knows the bytearray that it looks at, and that is how it finds its way home.
+        self._free = [memoryview(mmap.mmap(-1, SUPERPACKET_CAPACITY)) for _ in range(BUFFERS)]
+        # A view knows the memory that it looks at, and that is how it finds its way home.
         self._whole = {id(view.obj): view for view in self._free}
 
     @property

@@ -84,6 +84,8 @@ class Sender:
             version: Backlog(socket.set_send_buffer) for version, socket in self._sockets.items()
         }
         self._drops = drops
+        # What the protocol has to say does not wait behind inner packets: it is little.
+        self._urgent: deque[Parcel] = deque()
         self._waiting: deque[Parcel] = deque()
         self._waiting_bytes = 0
         self._leftovers: deque[Parcel] = deque(maxlen=MAX_LEFTOVERS)
@@ -101,7 +103,7 @@ class Sender:
     @property
     def full(self) -> bool:
         """Whether something waits for a socket."""
-        return bool(self._waiting)
+        return bool(self._urgent or self._waiting)
 
     @property
     def burst(self) -> int:
@@ -128,7 +130,7 @@ class Sender:
         if socket is None:
             self._drops[Drop.NO_ENDPOINT] += 1
             return True
-        if self._waiting:
+        if self._urgent or (self._waiting and parcel.peer is not None):
             self._keep(parcel)
             return True
         return self._try(parcel, socket, again=True)
@@ -176,7 +178,8 @@ class Sender:
         self.errors[kind] += 1
         if kind is SendError.FULL:
             self._keep(rest)
-            self._await(socket if error.errno == errno.EAGAIN else None)
+            waits = error.errno == errno.EAGAIN and not socket.steers(rest.local, rest.remote)
+            self._await(socket if waits else None)
             return True
         if kind is SendError.STRAY and again:
             return self._try(rest, socket, again=False)
@@ -220,8 +223,11 @@ class Sender:
         if self._waiting_bytes + len(parcel.data) > MAX_WAITING:
             self._drops[Drop.SEND_FAILED] += 1
             return
-        self._waiting.append(replace(parcel.kept(), torn=True))
+        self._queue_of(parcel).append(replace(parcel.kept(), torn=True))
         self._waiting_bytes += len(parcel.data)
+
+    def _queue_of(self, parcel: Parcel) -> deque[Parcel]:
+        return self._urgent if parcel.peer is None else self._waiting
 
     def _await(self, socket: UdpSocket | None) -> None:
         """Go on when `socket` has room, or after a pause where that cannot be waited for."""
@@ -246,18 +252,22 @@ class Sender:
     def drain(self) -> None:
         """Send what waits for full sockets, as far as they take it."""
         if self._watched is not None:
-            self._backlogs[self._watched.version].drained(now=clock.now())
+            backlog = self._backlogs[self._watched.version]
+            backlog.drained(left=self._watched.outstanding, now=clock.now())
         self._rest()
-        waiting, self._waiting = self._waiting, deque()
+        waiting = deque([*self._urgent, *self._waiting])
+        self._urgent.clear()
+        self._waiting.clear()
         before, self._waiting_bytes = self._waiting_bytes, 0
-        while waiting and not self._waiting:
+        while waiting and not self.full:
             self.send(waiting.popleft())
-        self._waiting += waiting
-        self._waiting_bytes += sum(len(parcel.data) for parcel in waiting)
+        for parcel in waiting:
+            self._queue_of(parcel).append(parcel)
+            self._waiting_bytes += len(parcel.data)
         self._go_on(progress=self._waiting_bytes < before)
 
     def _go_on(self, *, progress: bool) -> None:
-        if not self._waiting:
+        if not self.full:
             self._pause = FIRST_PAUSE
             self.go()
         elif not progress:

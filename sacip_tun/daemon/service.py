@@ -282,14 +282,16 @@ class Service:
         What is found is looked at in turn, and must not be a reason to look the name up again.
         """
         self._offloads.retry_sending()
-        self._pump.sender.restart()
         if self._watcher.candidates != self._looked_at:
             self._looked_at = self._watcher.candidates
+            self._pump.sender.restart()
             self._book.look_up_again(detached=True)
         self.settle()
 
     def _moved(self, event: Moved) -> None:
         self._offloads.retry()
+        if event.side is Side.LOCAL:
+            self._pump.sender.restart()
         if event.side is Side.REMOTE:
             # Other sources may lead to where the peer is now; not within this drain.
             asyncio.get_running_loop().call_soon(self._watcher.forget, event.peer)

@@ -5,6 +5,8 @@ last two would cost as much as the 45 before them, here and at the receiver. So 
 one wake-up and never longer, for what the next super-packet adds to them.
 """
 
+import mmap
+
 from sacip_tun.datapath.codec import SEAL_CAPACITY, Sealed
 from sacip_tun.linux.udp import MAX_PAYLOAD, MAX_SEGMENTS
 from sacip_tun.protocol.grant import Grant
@@ -25,7 +27,7 @@ class Train:
     """
 
     def __init__(self) -> None:
-        self._buffer = memoryview(bytearray(CAPACITY))
+        self._buffer = memoryview(mmap.mmap(-1, CAPACITY))
         self._start = self._end = 0
         self.peer: Peer | None = None
         self.grant: Grant | None = None

@@ -34,6 +34,9 @@ MAX_SEGMENTS: Final = 1_024
 # Headers of a segment, IP with TCP options: 40 or 60 bytes each, and room for IPv6 extensions.
 MAX_HEADERS: Final = 120
 
+# Single packets that are sealed as one batch: what UDP_SEGMENT sends in one call before Linux 6.9.
+MAX_ALIKE: Final = 64
+
 # Room that a segment may take in `out` beyond its share of the super-packet: WireGuard's header and
 # tag (32), padding (15) and a copy of the inner headers.
 SEGMENT_OVERHEAD: Final = 32 + 15 + MAX_HEADERS
@@ -41,10 +44,6 @@ SEGMENT_OVERHEAD: Final = 32 + 15 + MAX_HEADERS
 # Room that `seal` may need in `out`, for any super-packet. The exact need is
 # `len(superpacket) + segments(superpacket) * SEGMENT_OVERHEAD`.
 SEAL_CAPACITY: Final = MAX_PACKET + MAX_SEGMENTS * SEGMENT_OVERHEAD
-
-
-# Single packets that are sealed as one batch: what UDP_SEGMENT sends in one call before Linux 6.9.
-MAX_ALIKE: Final = 64
 
 
 @dataclass(slots=True)

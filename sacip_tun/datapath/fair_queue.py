@@ -5,7 +5,7 @@
    acknowledgement, never waits behind what is bulky.
 3. A flow whose packets wait too long for too long is told so, by CoDel: a mark where its packets
    may be marked (ECN), else the loss of one segment.
-4. The queue is bounded. Where it is full, the flow that has most of it loses half of its own.
+4. Where there is no room, the flow that takes most of it loses half of its own.
 
 Everything here happens before counters are spent: what is dropped leaves no hole, and nothing is
 sealed in vain.
@@ -35,7 +35,6 @@ class _Flow:
     """The loads of one flow, oldest first."""
 
     deficit: int
-    bytes: int = 0
     waiting: deque[Load] = field(default_factory=deque)
     codel: CoDel = field(default_factory=CoDel)
 
@@ -66,13 +65,11 @@ class FairQueue:
             self._new.append(load.flow)
         load.since = now
         flow.waiting.append(load)
-        flow.bytes += load.length
 
     def push_back(self, load: Load) -> None:
         """Let what is left of the load that was popped last be the next of its flow."""
         flow = self._flows[load.flow]
         flow.waiting.appendleft(load)
-        flow.bytes += load.length
         flow.deficit += load.length
 
     def pop(self, *, now: float) -> Load | None:
@@ -98,21 +95,28 @@ class FairQueue:
                 del self._flows[key]
 
     def drop_from_fattest(self) -> None:
-        """Make room: drop the older half of the flow that has most bytes waiting."""
-        fattest = max(self._flows.values(), key=lambda flow: flow.bytes, default=None)
+        """Make room: drop the older half of the flow that has most packets waiting.
+
+        Packets, for each has a buffer of its own, whatever its length.
+        """
+        fattest = max(self._flows.values(), key=_packets, default=None)
         if fattest is None:
             return
-        for _ in range(-(-len(fattest.waiting) // 2)):
+        excess = -(-_packets(fattest) // 2)
+        while excess > 0:
             load = fattest.waiting.popleft()
-            fattest.bytes -= load.length
+            excess -= len(load.packets)
             self._drop(load)
 
     def _next_of(self, flow: _Flow, now: float) -> Load | None:
         while flow.waiting:
             load = flow.waiting.popleft()
-            flow.bytes -= load.length
             waited, last = now - load.since, not flow.waiting and load.length <= SHORT
             rest = self._tell(load) if flow.codel.signals(waited, last=last, now=now) else load
             if rest is not None:
                 return rest
         return None
+
+
+def _packets(flow: _Flow) -> int:
+    return sum(len(load.packets) for load in flow.waiting)

@@ -160,6 +160,15 @@ class UdpSocket:
         self._steered.close()
         self._socket.close()
 
+    @property
+    def outstanding(self) -> int:
+        """Bytes below the socket that have not left (SIOCOUTQ), by the kernel's own measure."""
+        return socket_options.outstanding(self._socket)
+
+    def steers(self, local: Endpoint | None, remote: Endpoint) -> bool:
+        """Tell whether this path has a socket of its own, which cannot be waited for here."""
+        return self._outlet(local, remote) is not self._socket
+
     def set_send_buffer(self, size: int) -> None:
         """Let so many bytes wait below the socket, and no more."""
         socket_options.set_send_buffer(self._socket, size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from sacip_tun.protocol.frames import FRAME_TYPE
 from sacip_tun.protocol.peer import Peer
@@ -10,7 +11,7 @@ from sacip_tun.protocol.session import Session
 
 @dataclass(slots=True)
 class Batch:
-    """What came to `peer` under `session`, in order of arrival.
+    """What came to `peer` under `session`, in the order in which it was sent.
 
     `inner` are packets for the TUN, still padded; `frames` go with their counters. `highest` is the
     highest counter of what is no frame, -1 where there is nothing of that kind.
@@ -23,7 +24,10 @@ class Batch:
     highest: int = -1
 
     def sort(self, counters: Sequence[int], packets: Sequence[memoryview]) -> None:
-        """Take plaintexts in."""
+        """Take plaintexts in, and put them into the order in which they were sent."""
+        if sorted(counters) != list(counters):
+            pairs = sorted(zip(counters, packets, strict=True), key=itemgetter(0))
+            counters, packets = zip(*pairs, strict=True)
         if FRAME_TYPE not in [packet[0] if packet else FRAME_TYPE for packet in packets]:
             # As nearly always: packets and nothing else. Without a step in Python for each.
             self.inner += packets

@@ -19,12 +19,13 @@ class Link:
     def resize(self, length: int) -> None:
         self.length = length
 
-    def fill_and_drain(self) -> float:
-        """Return how long half of the buffer took."""
+    def fill_and_drain(self, late: float = 0.0) -> float:
+        """Return how long half of the buffer took; we notice it so many seconds `late`."""
         self.backlog.full(now=self.now)
         elapsed = self.length / 2 / self.rate
-        self.now += elapsed
-        self.backlog.drained(now=self.now)
+        self.now += elapsed + late
+        left = max(0, self.length / 2 - late * self.rate)
+        self.backlog.drained(left=int(left), now=self.now)
         return elapsed
 
 
@@ -56,14 +57,14 @@ def test_it_has_bounds(pauses) -> None:
     for pause in pauses:
         link.backlog.full(now=now)
         now += pause
-        link.backlog.drained(now=now)
+        link.backlog.drained(left=1, now=now)
         assert SHORTEST <= link.length <= LONGEST
         assert 0 < link.backlog.burst <= WHOLE_BURST
 
 
 def test_room_without_having_been_full_says_nothing() -> None:
     link = Link(1.0)
-    link.backlog.drained(now=5.0)
+    link.backlog.drained(left=0, now=5.0)
     assert link.length == FIRST
     assert link.backlog.burst == WHOLE_BURST
 
@@ -74,6 +75,15 @@ def test_another_link_is_measured_anew() -> None:
         link.fill_and_drain()
     link.backlog.full(now=link.now)
     link.backlog.restart()
-    link.backlog.drained(now=link.now + 1.0)  # it waited for the other one
+    link.backlog.drained(left=9, now=link.now + 1.0)  # it waited for the other one
     assert link.length == FIRST
     assert link.backlog.burst == WHOLE_BURST
+
+
+@pytest.mark.parametrize("megabits", [100, 1000])
+def test_who_is_always_late_does_not_take_a_fast_link_for_a_slow_one(megabits) -> None:
+    link, late = Link(megabits * 1e6 / 8), 0.003
+    for _ in range(20):
+        link.fill_and_drain(late)
+    # Half of the buffer covers the time for which we do not look, as far as it may.
+    assert link.length / 2 >= min(late * link.rate, LONGEST / 2) / 2

@@ -16,6 +16,8 @@ from sacip_tun.linux.udp import Received
 from sacip_tun.protocol.errors import Drop
 
 NO_HEADER = bytes(10)
+# One object each, as the sockets' caches give them.
+HERE, THERE = endpoint("192.168.1.101"), endpoint("192.168.1.22")
 
 
 class FakeTun:
@@ -60,8 +62,13 @@ class FakeSocket:
         self.whole: list[bytes] = []
         self.most = 65507
 
+    outstanding = 1
+
     def set_send_buffer(self, size: int) -> None:
         self.send_buffer = size
+
+    def steers(self, _local, _remote) -> bool:
+        return False
 
     def send_whole(self, data, _local, _remote) -> None:
         if len(data) > self.most:
@@ -79,8 +86,7 @@ class FakeSocket:
             return None
         data, size = self.incoming.pop(0)
         buffer[: len(data)] = data
-        here, there = endpoint("192.168.1.101"), endpoint("192.168.1.22")
-        return Received(len(data), size, here, there, self.ecn, self.came)
+        return Received(len(data), size, HERE, THERE, self.ecn, self.came)
 
 
 class Bench:
@@ -131,6 +137,35 @@ def test_the_first_packet_leaves_at_once_and_the_others_together_and_in_order(be
     assert [len(data) // size for data, size in bench.socket.sent] == [1, 4]
     bench.across()
     assert bench.hub_tun.written == [NO_HEADER + packet for packet in sent]
+
+
+def test_what_came_in_many_receives_is_opened_and_written_together(bench, monkeypatch) -> None:
+    opened = []
+
+    def count(data, *more):
+        opened.append(len(data))
+        return PythonCodec.open(codec, data, *more)
+
+    codec = bench.hub_pump.inbound._codec
+    monkeypatch.setattr(codec, "open", count)
+    sent = packets(40)
+    for packet in sent:
+        bench.out(packet)
+    bench.across()
+    assert len(bench.hub_tun.written) == len(sent)
+    assert [packet[10:] for packet in bench.hub_tun.written] == sent
+    # The first need not wait for the others, which are one batch.
+    assert len(opened) == 2
+
+
+def test_what_came_out_of_order_is_delivered_in_the_order_in_which_it_was_sent(bench) -> None:
+    sent = packets(12)
+    for packet in sent:
+        bench.out(packet)
+    first, *rest = bench.socket.sent
+    bench.socket.sent = [first, *reversed(rest)]
+    bench.across()
+    assert [packet[10:] for packet in bench.hub_tun.written] == sent
 
 
 def test_what_the_kernel_refuses_waits_and_goes_later(bench: Bench) -> None:
@@ -397,7 +432,7 @@ def test_marks_of_the_outer_header_reach_the_inner_one(
     bench.hub_socket.ecn = outer
     for number in range(4):
         bench.out(marked(number, AF41 << 2 | number))
-    bench.across()
+        bench.across()  # each by itself: a batch is judged by its first packet
     assert [packet[11] for packet in bench.hub_tun.written] == [AF41 << 2 | n for n in arriving]
     assert all(map(is_intact, bench.hub_tun.written))
     assert bench.hub.tunnel.drops[Drop.UNMARKABLE] == 4 - len(arriving)

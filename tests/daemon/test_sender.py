@@ -43,8 +43,13 @@ class FakeSocket:
     def fileno(self) -> int:
         return -1
 
+    outstanding = 1
+
     def set_send_buffer(self, size: int) -> None:
         self.send_buffer = size
+
+    def steers(self, _local, _remote) -> bool:
+        return False
 
     def send(self, data, _size, local, remote, _traffic_class) -> None:
         answer = self.always or (self.answers.pop(0) if self.answers else Refusal(0, len(data)))
@@ -202,14 +207,14 @@ def test_a_rest_that_is_refused_again_is_dropped_and_counted(bench):
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM])
-def test_full_keeps_everything_in_order(bench, number):
+def test_full_keeps_everything_in_order_and_frames_before_packets(bench, number):
     bench.refuse(Refusal(number, taken=4))
     assert bench.inner(b"AAAABBBB")
     assert bench.sender.full
     assert bench.inner(b"CCCC")
     assert bench.frame(b"DDDD")
     bench.sender.drain()
-    assert bench.went == b"AAAABBBBCCCCDDDD"
+    assert bench.went == b"AAAADDDDBBBBCCCC"
     assert not bench.sender.full
     assert bench.drops[Drop.SEND_FAILED] == 0
 

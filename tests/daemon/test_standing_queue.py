@@ -151,12 +151,68 @@ def test_where_opening_takes_longer_than_sending_its_senders_are_told(
     assert payload(bench.hub_tun.written) == (40 * COUNT - late) * SIZE
 
 
-def test_what_is_sparse_is_never_told_of_a_queue_that_others_made(bench, monkeypatch) -> None:
+def test_what_is_sparse_is_not_told_of_the_queue_that_others_made(bench, monkeypatch) -> None:
     bench.hub_socket.came = 1.0
     monkeypatch.setattr(clock, "since", lambda _unix: 0.05)
-    for number in range(100):
+    for train in trains(40, Flow()):
+        out(bench, [train])
+        bench.across()
+        before = bench.hub.tunnel.drops[Drop.RECEIVED_LATE]
         bench.out(*packets(BULK - 1))
         bench.across()
+        assert bench.hub.tunnel.drops[Drop.RECEIVED_LATE] == before
         bench.world.now += INTERVAL / 10
-        assert len(bench.hub_tun.written) == (number + 1) * (BULK - 1)
+    assert bench.hub.tunnel.drops[Drop.RECEIVED_LATE] > 0
+
+
+def test_bursts_with_quiet_times_between_them_are_no_standing_queue(bench, monkeypatch) -> None:
+    bench.hub_socket.came = 1.0
+    waits = [0.05, 0.0001]
+    monkeypatch.setattr(clock, "since", lambda _unix: waits[0])
+    for train in trains(20, Flow()):
+        out(bench, [train])
+        bench.across()
+        waits.reverse()
+        bench.out(*packets(1))
+        bench.across()
+        waits.reverse()
+        bench.world.now += 30.0 / 20
     assert bench.hub.tunnel.drops[Drop.RECEIVED_LATE] == 0
+
+
+def test_a_slow_link_gets_short_bursts_and_each_flow_its_turn(bench: Bench) -> None:
+    backlog = bench.pump.sender._backlogs[4]
+    for _ in range(9):
+        backlog.full(now=0.0)
+        backlog.drained(left=1, now=1.0)
+    bench.socket.refuse = errno.EAGAIN
+    out(bench, [NO_HEADER + packet for packet in packets(1)])
+    out(bench, trains(2, Flow(ports=(1, 1))) + trains(2, Flow(ports=(2, 2))))
+    bench.socket.refuse = None
+    bench.pump.sender.drain()
+    for _ in range(9):
+        bench.pump.outbound.forward()
+    assert (
+        max(len(data) for data, _ in bench.socket.sent) <= backlog.burst * 1.1
+    )  # what sealing adds
+    assert payload_in_all(bench) == 4 * COUNT * SIZE
+    ports = [packet[30:34] for packet in bench.hub_tun.written[1:]]
+    assert len([port for port, _ in groupby(ports)]) > 10
+
+
+def payload_in_all(bench: Bench) -> int:
+    """The bytes of TCP data in what came out, in trains of any length."""
+    written = (memoryview(packet)[10:] for packet in arrived(bench))
+    return sum(inner_length(packet) - 52 for packet in written if packet[9] == 6)
+
+
+@pytest.fixture(autouse=True)
+def no_buffer_is_lost(bench):
+    """Whatever happened: when all has left, every buffer is free, once."""
+    yield
+    bench.socket.refuse = None
+    bench.pump.sender.drain()
+    while bench.pump.outbound._queue:
+        bench.pump.outbound.forward()
+    free = [id(view.obj) for view in bench.pump.outbound._intake._free]
+    assert len(free) == len(set(free)) == BUFFERS

@@ -111,10 +111,15 @@ def test_where_a_load_is_given_up_the_next_one_takes_its_place() -> None:
     assert bench.told
 
 
-def test_where_it_is_full_the_flow_with_most_bytes_loses_the_older_half_of_its_own() -> None:
+def packets(flow: str, count: int) -> Load:
+    """A load of single packets."""
+    return Load(flow.encode(), b"to", [memoryview(b"")] * count, 64 * count)
+
+
+def test_where_it_is_full_the_flow_with_most_packets_loses_the_older_half_of_its_own() -> None:
     bench = Bench()
-    bench.queue.push(load("b", 100), now=0.0)
-    loads = [load("a") for _ in range(5)]
+    bench.queue.push(packets("b", 1), now=0.0)
+    loads = [packets("a", 2) for _ in range(5)]
     for item in loads:
         bench.queue.push(item, now=0.0)
     bench.queue.drop_from_fattest()
@@ -122,6 +127,16 @@ def test_where_it_is_full_the_flow_with_most_bytes_loses_the_older_half_of_its_o
     assert sorted(bench.names(9)) == ["a", "a", "b"]
     bench.queue.drop_from_fattest()
     assert len(bench.dropped) == 3
+
+
+def test_a_flood_of_small_packets_costs_a_download_nothing() -> None:
+    bench = Bench()
+    for _ in range(20):
+        bench.queue.push(Load(b"d", b"to", [memoryview(b"")], QUANTUM), now=0.0)
+    for _ in range(30):
+        bench.queue.push(packets("f", 64), now=0.0)
+        bench.queue.drop_from_fattest()
+    assert {dropped.flow for dropped in bench.dropped} == {b"f"}
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 90_000), st.booleans())))
