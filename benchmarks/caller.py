@@ -11,7 +11,7 @@ from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.cookie import CookieJar
 from sacip_tun.protocol.handshake import Handshake
 from sacip_tun.protocol.keys import StaticIdentity
-from sacip_tun.protocol.messages import COOKIE_REPLY_SIZE, DATA_HEADER, CookieReply, Response
+from sacip_tun.protocol.messages import COOKIE_REPLY_SIZE, CookieReply, Response
 from sacip_tun.protocol.session import Session
 from sacip_tun.protocol.tai64n import timestamp
 from sacip_tun.protocol.tunnel import Tunnel
@@ -75,12 +75,12 @@ class Caller:
 
         Raises RuntimeError where the tunnel did not take them all, or may send none.
         """
-        receiver, size = session.remote_index, DATA_HEADER + LENGTH + 16
+        receiver = session.remote_index
         packets = [memoryview(b"\x45" + bytes(LENGTH - 1))] * PACKETS
         batch = self._tunnel.screen(receiver, range(PACKETS), packets, now=now)
         if batch is None or len(batch.inner) < PACKETS:
             raise RuntimeError("the session carries nothing")
-        self._tunnel.arrived(batch, PACKETS * size, HUB, self.at, now=now)
+        self._tunnel.arrived(batch, HUB, self.at, now=now)
         grant = batch.peer.grant(PACKETS, PACKETS * LENGTH, now=now)
         if grant is None:
             raise RuntimeError("the session may send nothing")

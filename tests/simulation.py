@@ -163,7 +163,7 @@ class Host:
                 self.delivered.append(bytes(packet))
             else:
                 self.tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
-        self.tunnel.arrived(batch, len(datagram), local, remote, now=now)
+        self.tunnel.arrived(batch, local, remote, now=now)
 
     def facts(self, *sources: str, reason: Reason = Reason.ADDRESS_REMOVED) -> None:
         """Tell the tunnel that these addresses lead to its peers, best first."""

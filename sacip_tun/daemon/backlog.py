@@ -7,7 +7,8 @@ takes to become half empty, and longer where it ran dry (as the kernel's dynamic
 drivers).
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 # Seconds in which half of a full buffer should leave. A loop that is late by that much must still
 # find something there.
@@ -23,23 +24,44 @@ WHOLE_BURST = 1 << 16
 
 
 class Backlog:
-    """The length of one socket's send buffer. `resize` sets it, in bytes."""
+    """The length of one socket's send buffer. `resize` sets it, in bytes.
+
+    It is `loose` while something else may fill it than a slow link: what waits for a neighbour that
+    is gone is counted as well, for three seconds, and must not stand before what goes elsewhere.
+    """
 
     def __init__(self, resize: Callable[[int], None]) -> None:
         self._resize = resize
         self._full_since: float | None = None
-        self.restart()
+        self._length = FIRST
+        self._measured = self.loose = False
+        resize(FIRST)
 
     @property
     def burst(self) -> int:
         """How many bytes to send in one go: on a slow link, no more than the buffer is long."""
         return min(WHOLE_BURST, self._length) if self._measured else WHOLE_BURST
 
-    def restart(self) -> None:
-        """Know nothing of the link: it may be another one."""
+    @contextlib.contextmanager
+    def room_for_one(self) -> Iterator[None]:
+        """Let one message through, whatever waits."""
+        self._resize(LONGEST)
+        try:
+            yield
+        finally:
+            self._resize(self._length)
+
+    def loosen(self) -> None:
+        """Take as much as ever, until `tighten`; nothing is known of the link any more."""
         self._full_since = None
-        self._length, self._measured = FIRST, False
-        self._resize(FIRST)
+        self._measured, self.loose = False, True
+        self._set(LONGEST)
+
+    def tighten(self) -> None:
+        """Be short again, and find out how short."""
+        if self.loose:
+            self.loose = False
+            self._set(FIRST)
 
     def full(self, *, now: float) -> None:
         """Take note that the socket takes nothing more."""
@@ -51,13 +73,15 @@ class Backlog:
         `left` bytes wait still. Where nothing does, we came too late, and the link was idle: the
         time says nothing about it then, but that the buffer is too short for us.
         """
-        if self._full_since is None:
+        if self._full_since is None or self.loose:
             return
         elapsed, self._full_since = max(now - self._full_since, 1e-6), None
         self._measured = True
         factor = DRAIN_TIME / elapsed if left else GROW
         wanted = self._length * min(max(factor, SHRINK), GROW)
-        length = int(min(max(wanted, SHORTEST), LONGEST))
+        self._set(int(min(max(wanted, SHORTEST), LONGEST)))
+
+    def _set(self, length: int) -> None:
         if length != self._length:
             self._length = length
             self._resize(length)

@@ -11,11 +11,10 @@ from sacip_tun.daemon.gathering import LONGEST, Gathering
 from sacip_tun.daemon.writer import Writer
 from sacip_tun.datapath import ecn
 from sacip_tun.datapath.codec import Codec, Opened
-from sacip_tun.datapath.codel import CoDel
+from sacip_tun.datapath.codel import INTERVAL, CoDel
 from sacip_tun.linux.tun import InterfaceGone, Tun
 from sacip_tun.linux.udp import Received, UdpSocket
 from sacip_tun.protocol.errors import Drop
-from sacip_tun.protocol.messages import MIN_DATA_SIZE as DATA_OVERHEAD
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.tunnel import Tunnel
 
@@ -45,7 +44,7 @@ class Inbound:
         self._gathering = Gathering()
         self._malformed = 0
         # The queue before us is a socket's, and knows no flows: it has one state.
-        self._codels = {version: CoDel(RECEIVE_TARGET) for version in (4, 6)}
+        self._codels: dict[int, tuple[CoDel, float]] = {}
         self.marked = 0
         self.strange_marks = 0
         self.gone: Callable[[], None] = lambda: None
@@ -104,8 +103,7 @@ class Inbound:
         if batch.inner:
             inner = self._heed(batch.inner, received.ecn) if received.ecn else batch.inner
             self._deliver(batch.peer, self._relieve(inner, received, now))
-        length = sum(map(len, run.packets)) + len(run.packets) * DATA_OVERHEAD
-        self._tunnel.arrived(batch, length, received.local, received.remote, now=now)
+        self._tunnel.arrived(batch, received.local, received.remote, now=now)
 
     def _heed(self, packets: list[memoryview], outer: int) -> list[memoryview]:
         """Let inner packets say what the network said to the outer ones: congested, or not."""
@@ -124,7 +122,7 @@ class Inbound:
         victim = _bulky(packets)
         if waited >= RECEIVE_TARGET and victim is None:
             return packets
-        codel = self._codels[received.local.host.version]
+        codel = self._codel_of(received.local.host.version, now)
         if not codel.signals(waited, last=False, now=now) or victim is None:
             return packets
         if ecn.mark(packets[victim]):
@@ -133,6 +131,14 @@ class Inbound:
         self._tunnel.drops[Drop.RECEIVED_LATE] += 1
         return packets[:victim] + packets[victim + 1 :]
 
+    def _codel_of(self, version: int, now: float) -> CoDel:
+        """Return the state of a socket's queue: a new one where nothing came for a while."""
+        codel, seen = self._codels.get(version, (None, now))
+        if codel is None or now - seen > INTERVAL:
+            codel = CoDel(RECEIVE_TARGET)
+        self._codels[version] = codel, now
+        return codel
+
     def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
         merged = self._codec.coalesce(
             packets, offload=self._tun.offload, udp_offload=self._tun.udp_offload
@@ -140,7 +146,7 @@ class Inbound:
         self._tunnel.drops[Drop.BAD_INNER] += self._codec.malformed - self._malformed
         self._malformed = self._codec.malformed
         for superpacket in merged:
-            if self._tunnel.route(superpacket.source) is not peer:
+            if not self._tunnel.owns(peer, superpacket.source):
                 self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += max(1, len(superpacket.parts) - 2)
                 continue
             try:

@@ -188,9 +188,10 @@ class Outbound:
             self._send_to(peer, load, now)
 
     def _hold(self, peer: Peer, superpackets: list[memoryview], now: float) -> None:
-        for superpacket in superpackets:
+        first = self._train.again
+        for superpacket in reversed(superpackets) if first else superpackets:
             tag = tag_of(superpacket[VNET_HEADER:])
-            peer.stage(bytes(superpacket), tag, first=self._train.again, now=now)
+            peer.stage(bytes(superpacket), tag, first=first, now=now)
 
     def _send_to(self, peer: Peer, load: Load, now: float) -> None:
         """Send packets that the path carries whole, as far as that can be."""
@@ -285,12 +286,18 @@ class Outbound:
         self._send_rest(now)
         self._train.clear()
         self._train.again = True
-        for waiting in peer.take_held(now=now):
-            before = len(peer.delivery.hold)
+        try:
+            self._release(peer, now)
+        finally:
+            self._train.again = False
+
+    def _release(self, peer: Peer, now: float) -> None:
+        # Sealed packets must wait in order, and their room is little: held ones have their own.
+        for waiting in () if self._sender.full else peer.take_held(now=now):
+            before = peer.held
             packet = memoryview(waiting.packet)
             self._send_to(peer, Load(b"", b"", [packet], len(packet) - VNET_HEADER), now)
             self._send_rest(now)
             self._train.clear()
-            if len(peer.delivery.hold) > before:
+            if peer.held > before or self._sender.full:
                 break  # it was refused, and waits again: so would the next one
-        self._train.again = False

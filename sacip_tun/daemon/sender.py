@@ -33,6 +33,12 @@ MAX_LEFTOVERS = 16
 # Pauses in seconds where the kernel has no memory, or says nothing of when it will take more.
 FIRST_PAUSE = 0.001
 LAST_PAUSE = 0.064
+# A socket that is full for so many seconds has no slow link below it, but a neighbour that is gone:
+# the kernel asks for it for three seconds, and keeps what waits for it in the socket's buffer.
+STUCK_AFTER = 0.25
+NEIGHBOUR_GONE = 4.0
+# What the protocol says in one message, in bytes: it goes first. More is what it sends again.
+MESSAGE = 2048
 # The same complaint is told again after so many seconds.
 TELL_AGAIN = 30.0
 # And to so many remotes at most within that time.
@@ -59,6 +65,11 @@ class Parcel:
     torn: bool = False
     fits: bool = False
     traffic_class: int = 0
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is a message of the protocol, which does not wait behind inner packets."""
+        return self.peer is None and len(self.data) <= MESSAGE
 
     def rest(self, taken: int) -> "Parcel":
         """Return what is left when `taken` bytes have gone."""
@@ -91,6 +102,8 @@ class Sender:
         self._leftovers: deque[Parcel] = deque(maxlen=MAX_LEFTOVERS)
         self._pause = FIRST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
+        self._tightening: asyncio.Handle
+        self._stuck: asyncio.Handle
         self._watched: UdpSocket | None = None
         self._told: dict[tuple[int, Endpoint], float] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,16 +126,32 @@ class Sender:
     def restart(self) -> None:
         """Know nothing of the links below any more: they may be others."""
         for backlog in self._backlogs.values():
-            backlog.restart()
+            self._loosen(backlog)
+
+    def _loosen(self, backlog: Backlog) -> None:
+        """Let a socket take what it can for a while."""
+        if self._loop is not None:
+            backlog.loosen()
+            self._tightening.cancel()
+            self._tightening = self._loop.call_later(NEIGHBOUR_GONE, self._tighten)
+
+    def _tighten(self) -> None:
+        for backlog in self._backlogs.values():
+            backlog.tighten()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Use this loop to wait for full sockets."""
         self._loop = loop
+        self._tightening = self._stuck = loop.call_soon(lambda: None)
+        if self.full:
+            self._await(None)
 
     def close(self) -> None:
         """Wait for nothing any more."""
         self._rest()
-        self._loop = None
+        if self._loop is not None:
+            self._tightening.cancel()
+            self._loop = None
 
     def send(self, parcel: Parcel) -> bool:
         """Send, now or soon; False where the path is refused: inner packets wait for another."""
@@ -130,7 +159,7 @@ class Sender:
         if socket is None:
             self._drops[Drop.NO_ENDPOINT] += 1
             return True
-        if self._urgent or (self._waiting and parcel.peer is not None):
+        if self._urgent or (self._waiting and not parcel.urgent):
             self._keep(parcel)
             return True
         return self._try(parcel, socket, again=True)
@@ -159,7 +188,7 @@ class Sender:
             path = parcel.peer.path if parcel.peer is not None else None
             if path is not None and path.remote.active is not None:
                 parcel.local, parcel.remote = path.local.active, path.remote.active
-            parcel.peer = None  # it had its second chance
+            parcel.peer, parcel.fits = None, False  # it had its second chance
             self.send(parcel)
 
     # Refused
@@ -177,6 +206,8 @@ class Sender:
         kind = meaning(error.errno or 0)
         self.errors[kind] += 1
         if kind is SendError.FULL:
+            if again and self._made_room(error, rest, socket):
+                return True
             self._keep(rest)
             waits = error.errno == errno.EAGAIN and not socket.steers(rest.local, rest.remote)
             self._await(socket if waits else None)
@@ -195,6 +226,17 @@ class Sender:
             self.doubt(rest.peer)
         self.path_failed()
         return self._leave_over(rest)
+
+    def _made_room(self, error: OSError, rest: Parcel, socket: UdpSocket) -> bool:
+        """Send nevertheless what must not wait, or needs more room at once; False: it is full."""
+        backlog = self._backlogs[socket.version]
+        if rest.urgent:
+            with backlog.room_for_one():
+                return self._try(rest, socket, again=False)
+        if error.errno == errno.EAGAIN or backlog.loose or self._loop is None:
+            return False
+        self._loosen(backlog)  # what IP cuts to fragments is refused by a short buffer (ENOBUFS)
+        return self._try(rest, socket, again=False)
 
     def _leave_over(self, rest: Parcel) -> bool:
         """Keep what a path took half of; False where it took nothing."""
@@ -227,7 +269,7 @@ class Sender:
         self._waiting_bytes += len(parcel.data)
 
     def _queue_of(self, parcel: Parcel) -> deque[Parcel]:
-        return self._urgent if parcel.peer is None else self._waiting
+        return self._urgent if parcel.urgent else self._waiting
 
     def _await(self, socket: UdpSocket | None) -> None:
         """Go on when `socket` has room, or after a pause where that cannot be waited for."""
@@ -235,7 +277,9 @@ class Sender:
             return
         if socket is not None:
             self._watched = socket
-            self._backlogs[socket.version].full(now=clock.now())
+            backlog = self._backlogs[socket.version]
+            backlog.full(now=clock.now())
+            self._stuck = self._loop.call_later(STUCK_AFTER, self._loosen, backlog)
             self._loop.add_writer(socket.fileno(), self.drain)
         else:
             self._timer = self._loop.call_later(self._pause, self.drain)
@@ -246,15 +290,17 @@ class Sender:
             self._timer.cancel()
             self._timer = None
         if self._watched is not None and self._loop is not None:
+            self._stuck.cancel()
             self._loop.remove_writer(self._watched.fileno())
             self._watched = None
 
     def drain(self) -> None:
         """Send what waits for full sockets, as far as they take it."""
-        if self._watched is not None:
-            backlog = self._backlogs[self._watched.version]
-            backlog.drained(left=self._watched.outstanding, now=clock.now())
+        watched = self._watched
         self._rest()
+        if watched is not None:
+            backlog = self._backlogs[watched.version]
+            backlog.drained(left=watched.outstanding, now=clock.now())
         waiting = deque([*self._urgent, *self._waiting])
         self._urgent.clear()
         self._waiting.clear()

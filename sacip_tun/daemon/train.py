@@ -28,7 +28,7 @@ class Train:
 
     def __init__(self) -> None:
         self._buffer = memoryview(mmap.mmap(-1, CAPACITY))
-        self._start = self._end = 0
+        self._start = self._end = self._next_counter = 0
         self.peer: Peer | None = None
         self.grant: Grant | None = None
         self.segment_size = self.traffic_class = 0
@@ -55,6 +55,9 @@ class Train:
             and peer is self.peer
             and mine.remote is grant.remote
             and mine.local is grant.local
+            # The ring takes them for consecutive; a probe may have taken a counter in between.
+            and mine.session is grant.session
+            and grant.first_counter == self._next_counter
             and sealed.segment_size == self.segment_size
             and traffic_class == self.traffic_class
             and (self._end - self._start) % self.segment_size == 0
@@ -65,12 +68,14 @@ class Train:
         self._start = self._end
         self.peer, self.grant = peer, grant
         self.segment_size = sealed.segment_size
+        self._next_counter = grant.first_counter
         self.traffic_class = traffic_class
         self._contents.clear()
         self.torn = False
 
     def add(self, sealed: Sealed, superpackets: list[memoryview]) -> None:
         """Couple what was sealed into `room`: one super-packet, or packets of one datagram each."""
+        self._next_counter += sealed.count
         step = sealed.length if len(superpackets) == 1 else sealed.segment_size
         for superpacket in superpackets:
             self._contents.append((self._end, self._end + step, superpacket))

@@ -14,12 +14,16 @@ sealed in vain.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from sacip_tun.datapath.codec import MAX_PACKET
 from sacip_tun.datapath.codel import CoDel
 from sacip_tun.datapath.load import Load
 
+# Flows share so many queues, by a hash that is another one in each process (RFC 8290 5.1). That
+# bounds what somebody can do who makes ever new flows.
+QUEUES: Final = 1024
 # Bytes that a flow may send in its turn: one train, where nobody says less (RFC 8290 5.2).
 QUANTUM: Final = MAX_PACKET
 
@@ -35,6 +39,7 @@ class _Flow:
     """The loads of one flow, oldest first."""
 
     deficit: int
+    packets: int = 0
     waiting: deque[Load] = field(default_factory=deque)
     codel: CoDel = field(default_factory=CoDel)
 
@@ -50,26 +55,29 @@ class FairQueue:
         self._tell = tell
         self._drop = drop
         self.quantum = QUANTUM
-        self._flows: dict[bytes, _Flow] = {}
-        self._new: deque[bytes] = deque()
-        self._old: deque[bytes] = deque()
+        self._flows: dict[int, _Flow] = {}
+        self._new: deque[int] = deque()
+        self._old: deque[int] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._flows)
 
     def push(self, load: Load, *, now: float) -> None:
         """Let a load wait behind those of its flow."""
-        flow = self._flows.get(load.flow)
+        key = hash(load.flow) % QUEUES
+        flow = self._flows.get(key)
         if flow is None:
-            flow = self._flows[load.flow] = _Flow(self.quantum)
-            self._new.append(load.flow)
+            flow = self._flows[key] = _Flow(self.quantum)
+            self._new.append(key)
         load.since = now
         flow.waiting.append(load)
+        flow.packets += len(load.packets)
 
     def push_back(self, load: Load) -> None:
         """Let what is left of the load that was popped last be the next of its flow."""
-        flow = self._flows[load.flow]
+        flow = self._flows[hash(load.flow) % QUEUES]
         flow.waiting.appendleft(load)
+        flow.packets += len(load.packets)
         flow.deficit += load.length
 
     def pop(self, *, now: float) -> Load | None:
@@ -99,24 +107,21 @@ class FairQueue:
 
         Packets, for each has a buffer of its own, whatever its length.
         """
-        fattest = max(self._flows.values(), key=_packets, default=None)
+        fattest = max(self._flows.values(), key=attrgetter("packets"), default=None)
         if fattest is None:
             return
-        excess = -(-_packets(fattest) // 2)
-        while excess > 0:
+        kept = fattest.packets // 2
+        while fattest.packets > kept:
             load = fattest.waiting.popleft()
-            excess -= len(load.packets)
+            fattest.packets -= len(load.packets)
             self._drop(load)
 
     def _next_of(self, flow: _Flow, now: float) -> Load | None:
         while flow.waiting:
             load = flow.waiting.popleft()
+            flow.packets -= len(load.packets)
             waited, last = now - load.since, not flow.waiting and load.length <= SHORT
             rest = self._tell(load) if flow.codel.signals(waited, last=last, now=now) else load
             if rest is not None:
                 return rest
         return None
-
-
-def _packets(flow: _Flow) -> int:
-    return sum(len(load.packets) for load in flow.waiting)

@@ -206,6 +206,7 @@ class UdpSocket:
 
         Raises OSError as `send` does, and EMSGSIZE where the first link cannot carry it.
         """
+        self.taken = 0
         with self._discovery(PMTUDISC_PROBE, local, remote):
             self._send(data, 0, local, remote, 0)
 
@@ -221,6 +222,7 @@ class UdpSocket:
 
         Its path MTU is kept for ten minutes for each destination, over all paths that lead there.
         """
+        self.taken = 0
         with self._discovery(PMTUDISC_OMIT, local, remote):
             self.send(data, segment_size, local, remote, traffic_class)
 

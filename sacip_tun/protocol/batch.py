@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from sacip_tun.protocol.frames import FRAME_TYPE
+from sacip_tun.protocol.messages import MIN_DATA_SIZE
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.session import Session
 
@@ -14,7 +15,8 @@ class Batch:
     """What came to `peer` under `session`, in the order in which it was sent.
 
     `inner` are packets for the TUN, still padded; `frames` go with their counters. `highest` is the
-    highest counter of what is no frame, -1 where there is nothing of that kind.
+    highest counter of what is no frame, -1 where there is nothing of that kind; `length` the UDP
+    payload in bytes.
     """
 
     peer: Peer
@@ -22,9 +24,11 @@ class Batch:
     inner: list[memoryview] = field(default_factory=list)
     frames: list[tuple[int, memoryview]] = field(default_factory=list)
     highest: int = -1
+    length: int = 0
 
     def sort(self, counters: Sequence[int], packets: Sequence[memoryview]) -> None:
         """Take plaintexts in, and put them into the order in which they were sent."""
+        self.length += sum(map(len, packets)) + MIN_DATA_SIZE * len(packets)
         if sorted(counters) != list(counters):
             pairs = sorted(zip(counters, packets, strict=True), key=itemgetter(0))
             counters, packets = zip(*pairs, strict=True)

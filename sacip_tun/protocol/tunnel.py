@@ -124,6 +124,10 @@ class Tunnel:
         key = self._allowed_ips.lookup(address)
         return None if key is None else self.peers.get(key)
 
+    def owns(self, peer: Peer, address: bytes) -> bool:
+        """Tell whether an inner address is this peer's; nobody else is looked at for that."""
+        return self._allowed_ips.lookup(address) == peer.key
+
     def fault_of(self, endpoint: Endpoint) -> Fault | None:
         """Return why an address should not be a peer's endpoint, None where nothing is wrong."""
         return self._context.hygiene.fault(endpoint)
@@ -168,17 +172,15 @@ class Tunnel:
         batch.sort(counters, packets)
         return batch
 
-    def arrived(
-        self, batch: Batch, length: int, local: Endpoint, remote: Endpoint, *, now: float
-    ) -> None:
-        """Take note of a batch of `length` bytes of UDP payload, and answer the frames in it."""
+    def arrived(self, batch: Batch, local: Endpoint, remote: Endpoint, *, now: float) -> None:
+        """Take note of a batch, and answer the frames in it."""
         peer, session = batch.peer, batch.session
         # What came to an address is answered from it, by its own interface.
         local = peer.exchange.local_move.choice.steered(local)
         confirmed = peer.confirm(session)
-        peer.authenticated_received(length, remote, now=now)
+        peer.authenticated_received(batch.length, remote, now=now)
         if remote == peer.path.remote.active:
-            peer.path.received(length)
+            peer.path.received(batch.length)
         if batch.highest >= 0:
             peer.heard_at(local, now=now)
             peer.heard(session, batch.highest, local, remote, now=now)

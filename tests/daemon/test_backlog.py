@@ -69,15 +69,32 @@ def test_room_without_having_been_full_says_nothing() -> None:
     assert link.backlog.burst == WHOLE_BURST
 
 
-def test_another_link_is_measured_anew() -> None:
+def test_after_a_move_it_takes_all_for_a_while_and_is_measured_anew_then() -> None:
     link = Link(1e6)
     for _ in range(20):
         link.fill_and_drain()
     link.backlog.full(now=link.now)
-    link.backlog.restart()
-    link.backlog.drained(left=9, now=link.now + 1.0)  # it waited for the other one
-    assert link.length == FIRST
-    assert link.backlog.burst == WHOLE_BURST
+    link.backlog.loosen()
+    assert (link.length, link.backlog.burst) == (LONGEST, WHOLE_BURST)
+    link.fill_and_drain()  # who knows what that was
+    assert link.length == LONGEST
+    link.backlog.tighten()
+    assert (link.length, link.backlog.burst) == (FIRST, WHOLE_BURST)
+    for _ in range(20):
+        link.fill_and_drain()
+    shortened = link.length
+    link.backlog.tighten()
+    assert link.length == shortened < FIRST
+
+
+def test_there_is_always_room_for_one_message() -> None:
+    link = Link(1e6)
+    for _ in range(20):
+        link.fill_and_drain()
+    before = link.length
+    with link.backlog.room_for_one():
+        assert link.length == LONGEST
+    assert link.length == before
 
 
 @pytest.mark.parametrize("megabits", [100, 1000])

@@ -13,17 +13,18 @@ SUPERPACKET = memoryview(b"inner")
 CLASS = 2
 
 
-def grant(remote=B, local=A) -> Grant:
-    return Grant(None, 0, local, remote)
+def grant(remote=B, local=A, counter: int = 2) -> Grant:
+    return Grant(None, counter, local, remote)
 
 
 def couple(train: Train, count: int, size: int, last: int | None = None, fill: int = 1) -> Sealed:
     length = (count - 1) * size + (size if last is None else last)
     train.room[:length] = bytes([fill]) * length
     sealed = Sealed(size, count, length)
-    if not train.fits(PEER, grant(), sealed, CLASS):
+    granted = grant(counter=train._next_counter)
+    if not train.fits(PEER, granted, sealed, CLASS):
         train.rest()
-        train.begin(PEER, grant(), sealed, CLASS)
+        train.begin(PEER, granted, sealed, CLASS)
     train.add(sealed, [SUPERPACKET])
     return sealed
 
@@ -54,9 +55,12 @@ def test_small_datagrams_are_limited_by_their_number() -> None:
         (PEER, grant(local=None), 1452, CLASS),
         (PEER, grant(), 1400, CLASS),
         (PEER, grant(), 1452, 0),
+        (PEER, grant(counter=3), 1452, CLASS),  # a probe took the one between
     ],
 )
-def test_another_peer_path_size_or_class_does_not_fit(peer, granted, size, traffic_class) -> None:
+def test_another_peer_path_size_class_or_counter_does_not_fit(
+    peer, granted, size, traffic_class
+) -> None:
     train = Train()
     couple(train, 2, 1452)
     assert train.fits(PEER, grant(), Sealed(1452, 1, 1452), CLASS)

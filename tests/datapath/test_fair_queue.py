@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sacip_tun.datapath.codel import INTERVAL, TARGET
-from sacip_tun.datapath.fair_queue import QUANTUM, FairQueue
+from sacip_tun.datapath.fair_queue import QUANTUM, QUEUES, FairQueue
 from sacip_tun.datapath.load import Load
 
 
@@ -157,3 +157,19 @@ def test_each_load_comes_out_once_and_each_flow_in_order(steps) -> None:
     for name in "abcd":
         mine = [item for item in pushed if item.flow == name.encode()]
         assert [item for item in popped if item.flow == name.encode()] == mine
+
+
+def test_ever_new_flows_neither_starve_others_nor_take_memory() -> None:
+    bench = Bench()
+    sent = Counter[bytes]()
+    for number in range(20_000):
+        bench.queue.push(packets("bulk", 1), now=0.0)
+        for flood in range(2):
+            bench.queue.push(packets(f"{number} {flood}", 1), now=0.0)
+        while sum(flow.packets for flow in list(bench.queue._flows.values())) > 96:
+            bench.queue.drop_from_fattest()
+        popped = bench.queue.pop(now=0.0)
+        assert popped is not None
+        sent[popped.flow] += 1
+    assert len(bench.queue._flows) <= QUEUES
+    assert sent[b"bulk"] > 50
