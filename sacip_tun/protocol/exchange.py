@@ -231,12 +231,14 @@ class Exchange:
         if frame.candidates:
             self.candidates = ()
             self.heard_of(frame.candidates)
-        # What went to the old address is lost unless told otherwise; what went to the new one,
-        # between two copies of a CHANGE, may be on its way.
+        # What went to the old address is lost unless told otherwise, also what went there in this
+        # very moment: an acknowledgement of our own move may have let it go. What went to the new
+        # one, between two copies of a CHANGE, may be on its way.
         news = self.remote_move.applied > applied
-        slack = 0.0 if news else self._link.path.round_trips(LOST_ROUND_TRIPS, MIN_LOST_AGE)
+        slack = self._link.path.round_trips(LOST_ROUND_TRIPS, MIN_LOST_AGE)
         self._link.liveness.heard()
-        self._link.carries(frame.received, before=now - slack, now=now)
+        before = float("inf") if news else now - slack
+        self._link.carries(frame.received, before=before, now=now)
         if news:
             self.local_move.found(now=now)
 
