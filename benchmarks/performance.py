@@ -94,8 +94,11 @@ were innermost, with what they called in C. UDP is offered at the best rate of t
 - **System calls** move up to 64 KB at a time for TCP. What is left there is the kernel's own work:
   a write to the TUN returns when the whole receiving stack is through with it.
 - **numpy** and **Python** are for a super-packet once: some 45 packets of a TCP flow share them.
-  Datagrams that come one by one share nothing. The TUN gives one a read, and all that Python does
-  is done for that one. So UDP is no multiple of what others carry, as TCP is.
+  What a program sends packet by packet comes with one read each, and shares the rest with what was
+  read with it. So UDP is no multiple of what others carry, as TCP is.
+- **An idle round trip** is four passes through Python: 15 to 20 us each while its code is in the
+  processor's caches, and several times that when the machine did something else in between.
+  [0061](decisions/0061-note-afterwards.md) says what was done about it, and what was not.
 """
 
 
