@@ -162,17 +162,20 @@ class Delivery:
 
     def expire(self, *, now: float) -> None:
         """Drop what has waited too long to be of use."""
-        self._drop(Counter({Drop.HELD_STALE: self.hold.expire(now=now)}))
+        if number := self.hold.expire(now=now):
+            self._drop(Counter({Drop.HELD_STALE: number}))
 
     def take(self, *, now: float) -> Iterator[Waiting]:
-        """Yield the held packets that may go now, oldest first."""
+        """Yield the held packets that may go now, oldest first.
+
+        None of what was told of as released becomes stale while the windows open.
+        """
+        if self._held_since is not None:
+            self.expire(now=now)
         self._open_window(now)
         if self._again:
             return
         for waiting in self.hold.take(self._allowance):
-            if waiting.is_stale(now):
-                self._drop(Counter({Drop.HELD_STALE: 1}))
-                continue
             self._allowance -= len(waiting.packet)
             yield waiting
             if self._allowance <= 0:

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.network
 # The same program on such a kernel: it refuses TUNSETOFFLOAD, and knows no UDP options.
 REFUSING = """
 import sys
-from sacip_tun.linux import tun, udp
+from sacip_tun.linux import socket_options, tun
 tun.OFFLOADS = ()
-udp.UDP_SEGMENT = udp.UDP_GRO = 0xfff
+socket_options.UDP_SEGMENT = socket_options.UDP_GRO = 0xfff
 from sacip_tun.cli import main
 sys.exit(main())
 """

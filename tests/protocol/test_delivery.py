@@ -86,6 +86,21 @@ def test_an_outage_is_told_once_and_what_it_cost_at_its_end(desk, delivery) -> N
     assert len(desk.of(Held)) == 2
 
 
+def test_what_was_said_to_be_released_does_not_become_stale_on_its_way(desk, delivery) -> None:
+    for number in range(20):
+        delivery.keep(KILOBYTES + bytes([number]), why="no path", now=1.0)
+    now = 1.0 + STALE_AFTER
+    delivery.carries(0, now=now)
+    packets = taken(delivery, now)
+    while delivery.waiting:
+        now += 0.1
+        delivery.handle_timer(Timer.RELEASE, now=now)
+        packets += taken(delivery, now)
+    (recovered,) = desk.of(Recovered)
+    assert (recovered.released, recovered.lost) == (len(packets), 0) == (20, 0)
+    assert not desk.drops
+
+
 def test_waiting_for_the_first_session_is_no_outage(desk, delivery) -> None:
     delivery.keep(b"first", why=None, now=1.0)
     delivery.carries(0, now=1.1)
