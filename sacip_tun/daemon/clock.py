@@ -19,5 +19,8 @@ def slept() -> float:
 
 
 def since(unix: float) -> float:
-    """Return how many seconds ago a moment of the wall clock was; 0 for one that is to come."""
-    return max(0.0, time.time() - unix)
+    """Return how many seconds ago a moment of the wall clock was; 0 for one that is to come.
+
+    0 stands for a moment that nobody knows, and was no time ago.
+    """
+    return max(0.0, time.time() - unix) if unix else 0.0

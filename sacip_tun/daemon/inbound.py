@@ -4,7 +4,7 @@ Inner packets are written as soon as they are known to be authentic, new and fro
 is their peer's. What else there is to note of their arrival can wait until then.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.gathering import LONGEST, Gathering
@@ -12,8 +12,11 @@ from sacip_tun.daemon.writer import Writer
 from sacip_tun.datapath import ecn
 from sacip_tun.datapath.codec import Codec, Opened
 from sacip_tun.datapath.codel import INTERVAL, CoDel
+from sacip_tun.datapath.packet import whole
+from sacip_tun.datapath.vnet import PLAIN
 from sacip_tun.linux.tun import InterfaceGone, Tun
 from sacip_tun.linux.udp import Received, UdpSocket
+from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.errors import Drop
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.tunnel import Tunnel
@@ -54,9 +57,12 @@ class Inbound:
         """Move what a socket has, a bounded number of bytes, to the TUN."""
         now, taken = clock.now(), 0
         for number in range(RECEIVES_A_WAKE):
-            received = socket.receive(self._gathering.room)
+            room = self._gathering.room
+            received = socket.receive(room)
             if received is None:
                 break
+            if number == 0 and self._express(room, received, now):
+                continue
             if received.length:
                 self._gather(received, now)
             else:
@@ -69,6 +75,27 @@ class Inbound:
                 break
         self._take_gathered(now)
         self.settle()
+
+    def _express(self, room: memoryview, received: Received, now: float) -> bool:
+        """Deliver a lone datagram without what is done for batches; False where it needs more.
+
+        As on the way out: what is rare finds its code in no cache, and is what somebody waits for.
+        """
+        length, segment_size, local, remote, marked, came = received
+        if length != segment_size or marked or clock.since(came) >= RECEIVE_TARGET:
+            return False
+        opened = self._codec.open_single(room[:length], self._tunnel.keyring)
+        if opened is None:
+            return False
+        receiver, counter, packet = opened
+        batch = self._tunnel.screen_single(receiver, counter, packet, now=now)
+        if batch is None:
+            return True
+        if batch.inner:
+            self._not_late(local, now)
+            self._deliver_single(batch.peer, packet)
+        self._tunnel.arrived(batch, local, remote, now=now)
+        return True
 
     def _gather(self, received: Received, now: float) -> None:
         if not self._gathering.add(received):
@@ -118,7 +145,7 @@ class Inbound:
         self, packets: list[memoryview], received: Received, now: float
     ) -> list[memoryview]:
         """Let a sender know that more comes than can be opened; what is sparse is left alone."""
-        waited = clock.since(received.came) if received.came else 0.0
+        waited = clock.since(received.came)
         victim = _bulky(packets)
         if waited >= RECEIVE_TARGET and victim is None:
             return packets
@@ -139,6 +166,29 @@ class Inbound:
         self._codels[version] = codel, now
         return codel
 
+    def _not_late(self, local: Endpoint, now: float) -> None:
+        """Note that a packet did not wait in the socket: where some did, the queue is gone."""
+        if self._codels:
+            self._codel_of(local.host.version, now).signals(0.0, last=False, now=now)
+
+    def _deliver_single(self, peer: Peer, padded: memoryview) -> None:
+        packet, source = whole(padded)
+        if not source:
+            self._tunnel.drops[Drop.BAD_INNER] += 1
+        elif not self._tunnel.owns(peer, source):
+            self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += 1
+        else:
+            self._write((PLAIN, packet))
+
+    def _write(self, parts: Sequence[bytes | memoryview]) -> bool:
+        """Write to the TUN; False where it is gone."""
+        try:
+            self._writer.write(parts)
+        except InterfaceGone:
+            self.gone()
+            return False
+        return True
+
     def _deliver(self, peer: Peer, packets: list[memoryview]) -> None:
         merged = self._codec.coalesce(
             packets, offload=self._tun.offload, udp_offload=self._tun.udp_offload
@@ -149,10 +199,7 @@ class Inbound:
             if not self._tunnel.owns(peer, superpacket.source):
                 self._tunnel.drops[Drop.FORBIDDEN_SOURCE] += max(1, len(superpacket.parts) - 2)
                 continue
-            try:
-                self._writer.write(superpacket.parts)
-            except InterfaceGone:
-                self.gone()
+            if not self._write(superpacket.parts):
                 return
 
 

@@ -5,15 +5,15 @@ by hand, or AllowedIPs that hold the endpoint. Each turn would wrap the packet o
 """
 
 from sacip_tun.daemon import clock
-from sacip_tun.datapath.load import Load
 from sacip_tun.datapath.packet import UDP
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.tunnel import Tunnel
 
 # A loop that was seen within so many seconds still counts as one: handshakes are 5 s apart.
 RECENT = 15.0
-# The length of a flow that has ports: two addresses, four bytes of ports, the protocol.
-UDP_FLOWS = frozenset({13, 37})
+# The length of a flow that has ports: two addresses, four bytes of ports, the protocol; and where
+# its destination is.
+UDP_FLOWS = {13: slice(4, 8), 37: slice(16, 32)}
 
 
 class LoopGuard:
@@ -28,15 +28,15 @@ class LoopGuard:
         self.untold = False
         """Whether a loop began, or went on for long, and nobody was told."""
 
-    def is_own(self, load: Load, now: float) -> bool:
-        """Tell whether the packets of a load are datagrams of ours."""
-        flow = load.flow
+    def is_own(self, flow: bytes, now: float) -> bool:
+        """Tell whether the packets of a flow (load.py) are datagrams of ours."""
         if len(flow) not in UDP_FLOWS or flow[-1] != UDP or flow[-5:-3] != self._port:
             return False
+        destination = flow[UDP_FLOWS[len(flow)]]
         port = int.from_bytes(flow[-3:-1], "big")
         for peer in self._tunnel.peers.met:
             for endpoint in peer.destinations:
-                if endpoint.port == port and endpoint.host.packed == load.destination:
+                if endpoint.port == port and endpoint.host.packed == destination:
                     self._note(endpoint, now)
                     return True
         return False

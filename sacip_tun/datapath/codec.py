@@ -129,6 +129,21 @@ class Codec(Protocol):
         than SEAL_CAPACITY, and may be dirty; bytes behind `length` may be overwritten.
         """
 
+    def seal_single(
+        self,
+        superpacket: memoryview,
+        cipher: ChaCha20Poly1305,
+        receiver: int,
+        counter: int,
+        mtu: int,
+        out: memoryview,
+    ) -> int:
+        """Seal a packet that `plain_glance` (load.py) knows as plain; return the datagram's length.
+
+        As `seal`, without what a train needs: this is what a keystroke waits for. Returns 0 where
+        the checksum is asked for outside of the packet.
+        """
+
     def seal_alike(
         self,
         packets: Sequence[memoryview],
@@ -153,6 +168,14 @@ class Codec(Protocol):
         means one datagram. `keyring` holds the receiving key of each local session index.
 
         The plaintexts lie in an arena of the codec: valid until the next `open`.
+        """
+
+    def open_single(
+        self, datagram: memoryview, keyring: Mapping[int, ChaCha20Poly1305]
+    ) -> tuple[int, int, memoryview] | None:
+        """Open one datagram; return receiver, counter and plaintext as `open` does.
+
+        None where it did not authenticate or is not for an open session: `open` says which.
         """
 
     def coalesce(

@@ -34,16 +34,18 @@ _STRANGE: Final = frozenset(
     {(NOT_ECT, ECT_1), (NOT_ECT, ECT_0), (NOT_ECT, CE), (ECT_1, ECT_0), (CE, ECT_1)}
 )
 
-_HEADERS: Final = {4: IPV4_HEADER, 6: IPV6_HEADER}
 _WORD: Final = Struct(">H")
 
 
 def traffic_class(packet: memoryview) -> int:
     """Return the DSCP and ECN bits as one byte; 0 for what is no whole IP header."""
-    whole = _HEADERS.get(packet[0] >> 4) if packet else None
-    if whole is None or len(packet) < whole:
-        return 0
-    return _class_of(_WORD.unpack_from(packet)[0])
+    length = len(packet)
+    version = packet[0] >> 4 if length else 0
+    if version == 4 and length >= IPV4_HEADER:
+        return packet[1]
+    if version == 6 and length >= IPV6_HEADER:
+        return (packet[0] << 4 | packet[1] >> 4) & 0xFF
+    return 0
 
 
 def encapsulated(packet: memoryview, dscp: int | None) -> int:

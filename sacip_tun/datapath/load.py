@@ -48,18 +48,18 @@ class Glance(NamedTuple):
     destination: bytes
 
 
-def glance(superpacket: memoryview) -> Glance:
-    """Read what tells one load from another."""
+def plain_glance(superpacket: memoryview) -> Glance | None:
+    """Look at a packet without IPv4 options and without bytes behind it; None for any other."""
     length = len(superpacket) - _IP
     if length < IPV4_HEADER + _PORTS:
-        return _slow_glance(superpacket)
+        return None
     first = superpacket[_IP]
     if first == _PLAIN_IPV4 and superpacket[12] << 8 | superpacket[13] == length:
         whole = not (superpacket[16] & _MORE_OR_OFFSET or superpacket[17])
         return _glance(superpacket, 14, superpacket[19], 22, _OVER_IPV4, whole=whole)
     if first >> 4 == 6 and length == IPV6_HEADER + (superpacket[14] << 8 | superpacket[15]):
         return _glance(superpacket, 16, superpacket[16], 18, _OVER_IPV6, whole=True)
-    return _slow_glance(superpacket)
+    return None
 
 
 def _glance(
@@ -70,6 +70,11 @@ def _glance(
     flow = bytes(superpacket[addresses:end]) + bytes((protocol,))
     width = (ports - addresses) // 2
     return Glance(bytes(superpacket[:head]), flow, flow[width : 2 * width])
+
+
+def glance(superpacket: memoryview) -> Glance:
+    """Read what tells one load from another."""
+    return plain_glance(superpacket) or _slow_glance(superpacket)
 
 
 def _slow_glance(superpacket: memoryview) -> Glance:

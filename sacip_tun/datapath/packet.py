@@ -9,6 +9,7 @@ from typing import Final
 IPV4_HEADER: Final = 20
 IPV6_HEADER: Final = 40
 UDP: Final = 17
+_PLAIN_IPV4: Final = 0x45  # version 4 and a header of five words
 
 
 def inner_length(packet: memoryview) -> int:
@@ -20,6 +21,21 @@ def inner_length(packet: memoryview) -> int:
         length = IPV6_HEADER + (packet[4] << 8 | packet[5])
         return length if length <= len(packet) else 0
     return 0
+
+
+def whole(padded: memoryview) -> tuple[memoryview, bytes]:
+    """Return a packet without its padding, and its packed source; that is empty if it is malformed.
+
+    In one step, for what is looked at packet by packet.
+    """
+    length = len(padded)
+    if length >= IPV4_HEADER and padded[0] == _PLAIN_IPV4:
+        said = padded[2] << 8 | padded[3]
+        if IPV4_HEADER <= said <= length:
+            return padded[:said], bytes(padded[12:16])
+        return padded, b""
+    packet = padded[: inner_length(padded)]
+    return packet, source(packet) or b""
 
 
 def source(packet: memoryview) -> bytes | None:

@@ -19,12 +19,14 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from sacip_tun.datapath import segment
 from sacip_tun.datapath.coalesce import Coalescer
 from sacip_tun.datapath.codec import OPEN_CAPACITY, Opened, Sealed, SuperPacket
+from sacip_tun.datapath.vnet import VNET_HEADER, checksum_end
 from sacip_tun.protocol.messages import (
     DATA,
     DATA_FORMAT,
     DATA_HEADER,
     MIN_DATA_SIZE,
     TAG,
+    padded_length,
 )
 
 # The nonce is the counter, little endian, behind four zero bytes (WireGuard 5.4.6).
@@ -75,6 +77,25 @@ class PythonCodec:
         plaintexts = self._segmenter.segment(superpacket, train, mtu)
         return _encrypt(plaintexts, cipher, receiver, first_counter, out)
 
+    def seal_single(
+        self,
+        superpacket: memoryview,
+        cipher: ChaCha20Poly1305,
+        receiver: int,
+        counter: int,
+        mtu: int,
+        out: memoryview,
+    ) -> int:
+        """Seal one plain packet into `out`."""
+        length = len(superpacket) - VNET_HEADER
+        if checksum_end(superpacket) > length:
+            return 0
+        plaintext = self._segmenter.single(superpacket, length, padded_length(length, mtu))
+        end = MIN_DATA_SIZE + len(plaintext)
+        DATA_FORMAT.pack_into(out, 0, DATA, receiver, counter)
+        cipher.encrypt_into(_NONCE.pack(counter), plaintext, None, out[DATA_HEADER:end])
+        return end
+
     def seal_alike(
         self,
         packets: Sequence[memoryview],
@@ -105,6 +126,23 @@ class PythonCodec:
                 places = range(start, end, size)
                 opened.append(self._open(receiver, keyring[receiver], counters, buffer, places))
         return opened
+
+    def open_single(
+        self, datagram: memoryview, keyring: Mapping[int, ChaCha20Poly1305]
+    ) -> tuple[int, int, memoryview] | None:
+        """Open one datagram, where it is what it should be."""
+        if len(datagram) < MIN_DATA_SIZE:
+            return None
+        kind, receiver, counter = DATA_FORMAT.unpack_from(datagram)
+        cipher = keyring.get(receiver)
+        if kind != DATA or cipher is None:
+            return None
+        packet = self._arena[: len(datagram) - MIN_DATA_SIZE]
+        try:
+            cipher.decrypt_into(_NONCE.pack(counter), datagram[DATA_HEADER:], None, packet)
+        except InvalidTag:
+            return None
+        return receiver, counter, packet
 
     def coalesce(
         self, packets: Sequence[memoryview], *, offload: bool, udp_offload: bool = True

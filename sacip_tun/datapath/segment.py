@@ -37,6 +37,7 @@ from sacip_tun.datapath.vnet import (
     UDP_CSUM_OFFSET,
     VNET_FORMAT,
     VNET_HEADER,
+    checksum_end,
 )
 from sacip_tun.protocol.messages import PADDING, padded_length
 
@@ -112,7 +113,7 @@ def parse(superpacket: memoryview) -> Train | None:
     flags, gso_type, _, size, start, offset = VNET_FORMAT.unpack_from(superpacket)
     packet = superpacket[VNET_HEADER:]
     if gso_type == GSO_NONE:
-        return _parse_single(packet, start + offset + 2 if flags & NEEDS_CSUM else 0)
+        return _parse_single(packet, checksum_end(superpacket))
     version = packet[0] >> 4
     protocol = _PROTOCOLS.get((gso_type & ~GSO_ECN, version, offset))
     if protocol is None or not flags & NEEDS_CSUM or flags & RSC_INFO or not size:
@@ -169,7 +170,7 @@ class Segmenter:
         """
         tail = padded_length(train.tail, mtu)
         if not train.protocol:
-            return [self._single(superpacket, train.size, tail)]
+            return [self.single(superpacket, train.size, tail)]
         width = padded_length(train.full, mtu)
         stride = padded_length(width)
         rows = self._arena[: train.segments * stride].reshape(train.segments, stride)
@@ -193,12 +194,13 @@ class Segmenter:
         _finish(rows, length, packets[0])
         return [self._view[at : at + width] for at in range(0, rows.size, stride)]
 
-    def _single(self, superpacket: memoryview, length: int, width: int) -> memoryview:
+    def single(self, superpacket: memoryview, length: int, width: int) -> memoryview:
+        """Return a packet of `length` bytes, finished and padded. Valid until the next call."""
         packet = self._view[:width]
         packet[:length] = superpacket[VNET_HEADER : VNET_HEADER + length]
         packet[length:] = _PAD[: width - length]
-        flags, _, _, _, start, offset = VNET_FORMAT.unpack_from(superpacket)
-        if flags & NEEDS_CSUM:
+        if superpacket[0] & NEEDS_CSUM:
+            _, _, _, _, start, offset = VNET_FORMAT.unpack_from(superpacket)
             checksum = finished(word_sum(packet[start:length]))
             if offset == UDP_CSUM_OFFSET:  # 0 says "no checksum" there (RFC 768)
                 checksum = checksum or MODULUS

@@ -30,3 +30,9 @@ GSO_ECN: Final = 0x80
 
 TCP_CSUM_OFFSET: Final = 16
 UDP_CSUM_OFFSET: Final = 6
+
+
+def checksum_end(superpacket: memoryview) -> int:
+    """Return where the checksum that is to be finished ends, from the IP header on; 0 for none."""
+    flags, _, _, _, start, offset = VNET_FORMAT.unpack_from(superpacket)
+    return start + offset + 2 if flags & NEEDS_CSUM else 0

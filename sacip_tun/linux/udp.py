@@ -302,7 +302,8 @@ class UdpSocket:
             beside = self._ancillaries[id(local), segment_size, traffic_class][1]
         except KeyError:
             beside = self._remember_ancillary(local, segment_size, traffic_class)
-        self._outlet(local, remote).sendmsg((data,), beside, 0, sockaddr)
+        outlet = self._socket if self.version == 4 else self._outlet(local, remote)
+        outlet.sendmsg((data,), beside, 0, sockaddr)
         self.taken += len(data)
 
     def _outlet(self, local: Endpoint | None, remote: Endpoint) -> socket.socket:

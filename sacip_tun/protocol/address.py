@@ -7,7 +7,7 @@ index.
 It is frozen, so that a flip replaces the value whole and no reader ever sees half of one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Self
 
@@ -79,21 +79,21 @@ class Endpoint:
 class AddressPair:
     """Two slots and the index of the active one.
 
-    Slots may be empty; a third address evicts the idle one.
+    Slots may be empty; a third address evicts the idle one. `active` is the address in use: each
+    packet asks for it, so it is looked up once.
     """
 
     slots: tuple[Endpoint | None, Endpoint | None] = (None, None)
     index: int = 0
+    active: Endpoint | None = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "active", self.slots[self.index])
 
     @classmethod
     def of(cls, endpoint: Endpoint | None) -> Self:
         """Return a pair that starts at `endpoint` (deck: sac_init)."""
         return cls() if endpoint is None else cls((endpoint, None), 0)
-
-    @property
-    def active(self) -> Endpoint | None:
-        """The address in use."""
-        return self.slots[self.index]
 
     @property
     def idle(self) -> Endpoint | None:

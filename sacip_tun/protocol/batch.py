@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Self
 
 from sacip_tun.protocol.frames import FRAME_TYPE
 from sacip_tun.protocol.messages import MIN_DATA_SIZE
@@ -25,6 +26,14 @@ class Batch:
     frames: list[tuple[int, memoryview]] = field(default_factory=list)
     highest: int = -1
     length: int = 0
+
+    @classmethod
+    def of_one(cls, peer: Peer, session: Session, counter: int, packet: memoryview) -> Self:
+        """Return a batch of one plaintext."""
+        length = MIN_DATA_SIZE + len(packet)
+        if packet and packet[0] == FRAME_TYPE:
+            return cls(peer, session, [], [(counter, packet)], -1, length)
+        return cls(peer, session, [packet] if packet else [], [], counter, length)
 
     def sort(self, counters: Sequence[int], packets: Sequence[memoryview]) -> None:
         """Take plaintexts in, and put them into the order in which they were sent."""

@@ -111,6 +111,11 @@ class LocalMove:
         return self.state is LocalState.HUNTING
 
     @property
+    def lost(self) -> bool:
+        """Whether there is no address of ours that the peer is known to hear."""
+        return self.state is LocalState.DETACHED or self.state is LocalState.HUNTING
+
+    @property
     def candidates(self) -> tuple[Endpoint, ...]:
         """Where else the peer may find us: usable addresses, but the one in use."""
         return self.notices.candidates

@@ -39,7 +39,7 @@ class Path:
     def matched(self) -> bool:
         """Whether both ends are known and of one family, so that something can be sent."""
         local, remote = self.local.active, self.remote.active
-        return remote is not None and (local is None or local.host.version == remote.host.version)
+        return remote is not None and (local is None or type(local.host) is type(remote.host))
 
     def own_host(self, default: Endpoint) -> Host:
         """Return our address in use, that of `default` where the kernel chooses."""

@@ -168,6 +168,11 @@ class Peer:
         return 0 if self._delivery is None else len(self._delivery.hold)
 
     @property
+    def waits(self) -> bool:
+        """Whether anything for the peer goes before a new inner packet."""
+        return self._delivery is not None and self._delivery.waiting
+
+    @property
     def delivery(self) -> Delivery:
         """What waits for the peer, and what may be sent it again; made when there is any."""
         if self._delivery is None:
@@ -264,14 +269,12 @@ class Peer:
     @property
     def must_wait(self) -> bool:
         """Whether `held_for` says anything: asked for each load, and answered without words."""
-        move, path = self.exchange.local_move, self.path
+        path = self.path
         return (
-            not path.matched
+            not path.matched  # nor is it without an endpoint
             or path.exhausted
             or self.liveness.silent
-            or move.detached
-            or move.hunting
-            or not self.reachable
+            or self.exchange.local_move.lost
         )
 
     def _obstacles(self) -> Iterator[str]:
@@ -745,15 +748,15 @@ class Peer:
 
     def arm(self, timer: Timer, deadline: float) -> None:
         """Set a timer of this peer."""
-        self._context.timers.set(self.key, timer, deadline)
+        self._context.timers.set(self.settings.public_key, timer, deadline)
 
     def disarm(self, timer: Timer) -> None:
         """Stop a timer of this peer."""
-        self._context.timers.stop(self.key, timer)
+        self._context.timers.stop(self.settings.public_key, timer)
 
     def is_set(self, timer: Timer) -> bool:
         """Tell whether a timer of this peer is armed."""
-        return self._context.timers.is_set(self.key, timer)
+        return self._context.timers.is_set(self.settings.public_key, timer)
 
     def count(self, reason: Drop, number: int) -> None:
         """Count what was dropped."""

@@ -33,12 +33,16 @@ class ReplayWindow:
         False where it was seen, is more than REPLAY_WINDOW behind the highest, or is at or beyond
         REJECT_AFTER_MESSAGES.
         """
+        slot = counter & _MASK
         if counter > self.highest:
             if counter >= REJECT_AFTER_MESSAGES:
                 return False
-            self._advance(counter, 1)
+            if counter == self.highest + 1:  # as nearly always
+                self._ring[slot] = 1
+                self.highest = counter
+            else:
+                self._advance(counter, 1)
             return True
-        slot = counter & _MASK
         if self.highest - counter > REPLAY_WINDOW or self._ring[slot]:
             return False
         self._ring[slot] = 1

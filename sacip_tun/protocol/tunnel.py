@@ -172,6 +172,20 @@ class Tunnel:
         batch.sort(counters, packets)
         return batch
 
+    def screen_single(
+        self, receiver: int, counter: int, packet: memoryview, *, now: float
+    ) -> Batch | None:
+        """Take one data message as `screen` takes a run of them."""
+        session = self._context.sessions.get(receiver)
+        peer = self.peers.get(self._context.owners.get(receiver, b""))
+        if session is None or peer is None or not session.may_receive(now=now):
+            self.drops[Drop.EXPIRED_SESSION] += 1
+            return None
+        if not session.window.accept(counter):
+            self.drops[Drop.REPLAYED] += 1
+            return None
+        return Batch.of_one(peer, session, counter, packet)
+
     def arrived(self, batch: Batch, local: Endpoint, remote: Endpoint, *, now: float) -> None:
         """Take note of a batch, and answer the frames in it."""
         peer, session = batch.peer, batch.session

@@ -33,7 +33,7 @@ def guard():
 
 def judged(guard, packet, now=1.0) -> bool:
     (load,) = loads([memoryview(bytes(10) + packet)])
-    return guard.is_own(load, now)
+    return guard.is_own(load.flow, now)
 
 
 def test_what_we_send_to_a_peer_is_ours(guard) -> None:
@@ -84,7 +84,7 @@ def test_the_pump_drops_and_counts_it() -> None:
             return 10 + len(packet)
 
     pump = Pump(OneRead(), [], a.tunnel, PythonCodec(), mtu=1420)
-    pump.outbound.is_own = lambda load, _now: load.destination == bytes([10, 9, 0, 2])
+    pump.outbound.is_own = lambda flow, _now: flow[4:8] == bytes([10, 9, 0, 2])
     pump.outbound.readable()
     assert a.tunnel.drops[Drop.ROUTING_LOOP] == 1
     assert not a.peer.delivery.hold

@@ -146,8 +146,13 @@ def test_what_came_in_many_receives_is_opened_and_written_together(bench, monkey
         opened.append(len(data))
         return PythonCodec.open(codec, data, *more)
 
+    def count_single(data, *more):
+        opened.append(len(data))
+        return PythonCodec.open_single(codec, data, *more)
+
     codec = bench.hub_pump.inbound._codec
     monkeypatch.setattr(codec, "open", count)
+    monkeypatch.setattr(codec, "open_single", count_single)
     sent = packets(40)
     for packet in sent:
         bench.out(packet)

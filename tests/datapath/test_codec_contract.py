@@ -21,6 +21,7 @@ from sacip_tun.datapath.codec import (
     Sealed,
     SuperPacket,
 )
+from sacip_tun.datapath.load import plain_glance
 from sacip_tun.datapath.packet import inner_length
 from sacip_tun.datapath.python import PythonCodec
 
@@ -254,6 +255,30 @@ def test_packets_that_are_alike_are_sealed_as_one_by_one(
     assert out[: result.length] == one_by_one
 
 
+@few
+@given(
+    flow=flows,
+    payload=st.binary(max_size=300),
+    needs_checksum=st.booleans(),
+    mtu=st.sampled_from([0, 1280, MTU]),
+)
+def test_a_plain_packet_is_sealed_alone_as_any_other(
+    codec: Codec, flow: Flow, payload: bytes, needs_checksum: bool, mtu: int
+) -> None:
+    superpacket = flow.single(payload, needs_checksum=needs_checksum)
+    assert plain_glance(superpacket) is not None
+    _, expected = sealed(codec, superpacket, mtu=mtu)
+    out = memoryview(bytearray(b"\xaa" * (len(superpacket) + SEGMENT_OVERHEAD)))
+    length = codec.seal_single(superpacket, CIPHER, RECEIVER, 5, mtu, out)
+    assert out[:length] == expected
+
+
+def test_a_checksum_outside_of_the_packet_is_not_finished(codec: Codec) -> None:
+    superpacket = memoryview(bytearray(Flow().single(b"text", needs_checksum=True)))
+    VNET.pack_into(superpacket, 0, 1, 0, 0, 0, len(superpacket) - 11, 0)
+    assert codec.seal_single(superpacket, CIPHER, 1, 0, MTU, memoryview(bytearray(500))) == 0
+
+
 def test_what_is_no_packet_is_not_sealed_though_it_is_alike(codec: Codec) -> None:
     out = memoryview(bytearray(SEAL_CAPACITY))
     for packet in (b"", b"\x45" + bytes(30), bytes(60), VNET.pack(1, 0, 0, 0, 60, 6) + b"\x45"):
@@ -474,6 +499,21 @@ def test_no_buffer_raises(codec: Codec, buffer: bytes, size: int, valid: int) ->
     whole = memoryview(data_message(bytes(16), 1) * valid + buffer)
     runs = codec.open(whole, size, KEYRING)
     assert all(len(run.counters) == len(run.packets) for run in runs if run.receiver is not None)
+
+
+@many
+@given(buffer=st.binary(max_size=100), head=st.sampled_from(["", "04000000d4c3b2a1", "01000000"]))
+def test_a_lone_datagram_is_opened_as_any_other_or_left_to_open(
+    codec: Codec, buffer: bytes, head: str
+) -> None:
+    for datagram in (bytes.fromhex(head) + buffer, data_message(buffer, 7)):
+        single = codec.open_single(memoryview(datagram), KEYRING)
+        found = (bytes(single[2]), *single[:2]) if single is not None else None
+        runs = codec.open(memoryview(datagram), 0, KEYRING)
+        good = [run for run in runs if run.receiver is not None and run.packets]
+        assert found == next(
+            ((bytes(run.packets[0]), run.receiver, run.counters[0]) for run in good), None
+        )
 
 
 def test_a_buffer_full_of_keepalives(codec: Codec) -> None:

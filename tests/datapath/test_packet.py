@@ -1,7 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from superpackets import Flow
 
-from sacip_tun.datapath.packet import destination, inner_length, source
+from sacip_tun.datapath.packet import destination, inner_length, source, whole
 
 FOUR, SIX = Flow(4).packet(b"four"), Flow(6).packet(b"six")
 
@@ -36,6 +38,17 @@ def test_the_length_is_without_padding(packet: bytes) -> None:
 def test_a_malformed_packet_has_no_facts(packet: bytes) -> None:
     view = memoryview(packet)
     assert (inner_length(view), source(view), destination(view)) == (0, None, None)
+
+
+@given(
+    start=st.sampled_from([b"", b"\x45", FOUR, SIX, FOUR[:3], b"\x46" + FOUR[1:], b"\x45\0\0\x13"]),
+    more=st.binary(max_size=60),
+)
+def test_a_packet_is_trimmed_in_one_step_as_in_several(start: bytes, more: bytes) -> None:
+    padded = memoryview(start + more)
+    packet, address = whole(padded)
+    assert address == (source(padded) or b"")
+    assert not address or packet == padded[: inner_length(padded)]
 
 
 @pytest.mark.parametrize("packet", [FOUR, SIX])
