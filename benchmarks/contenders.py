@@ -23,6 +23,8 @@ from sacip_tun.linux.errors import SetupError
 
 Event = dict[str, Any]
 HUB, MOVER = "10.9.0.1", "10.9.0.2"
+# Where the mover is in the places of the benchmark of throughput.
+MOVER_AT = "192.168.1.22"
 # How long the two ends may take until both know that the other speaks SACIP, in seconds.
 PATIENCE = 10.0
 # OpenVPN: ping each 5 s, restart after 15 s without one (30 s at the hub). Its manual's example is
@@ -123,6 +125,19 @@ def openvpn(place: Place) -> Tunnel:
     return Tunnel(made.inner, tuple(process.pid for process in made.processes))
 
 
+def least(place: Place) -> Tunnel:
+    """Two ends of the yardstick (least.py)."""
+    program = str(Path(__file__).with_name("least.py"))
+    ends = ((place.hub, place.mover, HUB), (place.mover, place.hub, MOVER))
+    for host, other, inner in ends:
+        at = place.hub_at if other is place.hub else MOVER_AT
+        host.start([sys.executable, program, at, f"{inner}/24"])
+    place.mover.run(
+        ["sh", "-c", f"until ping -c 1 -W 1 {HUB}; do sleep 0.1; done"], timeout=PATIENCE
+    )
+    return Tunnel(HUB)
+
+
 def nothing(place: Place) -> Tunnel:
     return Tunnel(place.hub_at)
 
@@ -156,8 +171,9 @@ def _by_name(*contenders: Contender) -> dict[str, Contender]:
 
 
 OURS = "sacip-tun"
-# Of these one TCP flow is measured, and nothing else.
+# Of these one TCP flow is measured, and nothing else; of the yardstick the idle round trip.
 CUT, GATHERED = "sacip-tun, cut before the wire", "sacip-tun, cut and gathered by GRO"
+LEAST = "the least in Python"
 WIREGUARD, OPENVPN, BARE = "wireguard-go", "openvpn", "no tunnel"
 _OURS, _GO, _OPENVPN = (
     Contender(OURS, sacip_tun),
@@ -178,4 +194,5 @@ CARRIERS = _by_name(
     _NOTHING,
     Contender(CUT, cut),
     Contender(GATHERED, gathered),
+    Contender(LEAST, least),
 )

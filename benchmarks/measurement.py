@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import iperf
-from contenders import CUT, GATHERED, Contender, Tunnel, ours
+from contenders import CUT, GATHERED, LEAST, Contender, Tunnel, ours
 from crowd import crowd
 from echoes import Echoes, RoundTrips
 from figures import Figures
@@ -51,6 +51,8 @@ class Measurement:
         with standing(contender) as (place, tunnel):
             if contender.name in {CUT, GATHERED}:
                 return self._one_flow(place, tunnel) | {"peak": peak_megabytes(tunnel.processes)}
+            if contender.name == LEAST:
+                return _idle(place, tunnel)
             found = _idle(place, tunnel) | self._one_flow(place, tunnel)
             for direction in ("up", "down"):
                 found |= self._four_flows(place, tunnel, direction)

@@ -58,6 +58,8 @@ the highest resident set of either end, after everything.
 
 Idle: {echoes} echo requests, 100 a second. Under load: 200 a second, while the four flows of the
 table above run and carry what is said there. ping gives each round trip by the kernel's clock.
+*The least in Python* ([least.py](../benchmarks/least.py)) is no tunnel: two callbacks with a cipher
+call each, and nothing is checked. It says what of an idle round trip is Python's and the kernel's.
 
 {trips}
 
@@ -96,7 +98,7 @@ were innermost, with what they called in C. UDP is offered at the best rate of t
 - **numpy** and **Python** are for a super-packet once: some 45 packets of a TCP flow share them.
   What a program sends packet by packet comes with one read each, and shares the rest with what was
   read with it. So UDP is no multiple of what others carry, as TCP is.
-- **An idle round trip** is four passes through Python: 15 to 20 us each while its code is in the
+- **An idle round trip** is four passes through Python: 10 us each while its code is in the
   processor's caches, and several times that when the machine did something else in between.
   [0061](decisions/0061-note-afterwards.md) says what was done about it, and what was not.
 """
