@@ -82,6 +82,24 @@ def test_what_was_on_its_way_to_the_old_address_is_sent_again_once_and_first() -
     assert at_rest(world, a, b)
 
 
+def test_what_goes_to_the_old_address_as_the_new_one_is_told_is_sent_again(monkeypatch) -> None:
+    """One wake-up may bring what lets packets go to an address, and then that it is left."""
+    world, a, b = connected()
+    stream(world, b, a, 0, 20)
+    take = b.take
+
+    def take_after_sending(datagram, local, remote) -> None:
+        monkeypatch.undo()
+        say(b, a, 20)
+        take(datagram, local, remote)
+
+    monkeypatch.setattr(b, "take", take_after_sending)
+    a.move_to(NEW)
+    world.run(0.5)
+    assert sorted(numbers(a)) == list(range(21))
+    assert b.peer.delivery.lost == 0
+
+
 def test_what_the_old_path_lost_on_the_way_up_is_sent_again_once() -> None:
     world, a, b = connected()
     stream(world, a, b, 0, 20)
