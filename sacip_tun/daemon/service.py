@@ -11,7 +11,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -23,12 +23,14 @@ from sacip_tun.daemon.control import Answer, CommandError, ControlServer
 from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.loopguard import LoopGuard
+from sacip_tun.daemon.mtufollower import MtuFollower
 from sacip_tun.daemon.offloads import Offloads, options
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
 from sacip_tun.daemon.resolver import literal
+from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
@@ -60,14 +62,26 @@ INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 TABLE_NAMES = {"auto": "main", "off": "main"}
 # Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
 OVERHEAD = 80
+# An outer network of 1500 bytes less that (wireguard-go: DefaultMTU).
+DEFAULT_MTU = 1420
 
 
 class Service:
-    """One tunnel interface and everything that moves behind it."""
+    """One tunnel interface and everything that moves behind it.
 
-    def __init__(self, config: Config, run_directory: Path = RUN_DIRECTORY) -> None:
+    With `bare` it is made as wireguard-go makes it, and ends when its UAPI socket is removed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        run_directory: Path = RUN_DIRECTORY,
+        *,
+        bare: Bare | None = None,
+    ) -> None:
         self._name = config.interface.name
         self._run_directory = run_directory
+        self._bare = bare
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._moving = asyncio.Lock()
@@ -80,6 +94,7 @@ class Service:
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
         self.mtu = 0
         self.faults = 0
+        self._untold: Sequence[str] = ()
         self._rang_at = 0.0
         self._wakeup: Wakeup
         self._tun: Tun
@@ -106,6 +121,7 @@ class Service:
             self._configure()
             await self._watch(stack)
             self._start_pump(stack)
+            await self._serve_uapi(stack)
             self.journal.note("up", port=self.listen_port, mtu=self.mtu)
             self._look_up(stack)
             self.settle()
@@ -177,7 +193,11 @@ class Service:
         settings = self.config.interface
         self._outlets.open(settings.listen_port, settings.fwmark)
         stack.callback(self._outlets.close)
-        self._tun = Tun.open(settings.name, **options(settings.offload))
+        how = options(settings.offload)
+        if self._bare is not None and self._bare.tun is not None:
+            self._tun = Tun.adopt(self._bare.tun, **how)
+        else:
+            self._tun = Tun.open(settings.name, **how)
         stack.callback(self._tun.close)
         self._offloads = Offloads(settings.offload, self._tun, self._outlets.sockets)
         self._offloads.probe()
@@ -190,6 +210,10 @@ class Service:
 
     def _configure(self) -> None:
         settings = self.config.interface
+        if self._bare is not None:
+            self.mtu = settings.mtu or DEFAULT_MTU
+            interface.prepare(self._tun.index, self.mtu)
+            return
         literals = [literal(str(peer.endpoint)) for peer in self.config.peers if peer.endpoint]
         hosts = [endpoint.host for endpoint in literals if endpoint is not None]
         self.mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
@@ -237,6 +261,23 @@ class Service:
         self._wakeup.start(loop)
         stack.callback(self._wakeup.stop, loop)
 
+    async def _serve_uapi(self, stack: AsyncExitStack) -> None:
+        """Let `wg` see and change it."""
+        stack.callback(MtuFollower(self._tun.fileno(), self._mtu_changed).close)
+        desk = UapiDesk(self.tunnel, self.reconfigurer, self.journal, self._figures)
+        stack.push_async_callback(desk.stop)
+        if self._bare is None:
+            self._untold = await desk.try_to_start()
+        else:
+            await desk.start(self._bare.listener)
+            desk.watch(self.stop)
+
+    def _figures(self) -> tuple[int, int]:
+        return self.listen_port, self.mtu
+
+    def _mtu_changed(self, mtu: int) -> None:
+        self.mtu = self._pump.outbound.mtu = mtu
+
     def _look_up(self, stack: AsyncExitStack) -> None:
         stack.callback(self._book.stop)
         self._book.start(self.config.peers)
@@ -249,7 +290,7 @@ class Service:
     @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        return [*self._offloads.warnings(), *self._book.warnings]
+        return [*self._offloads.warnings(), *self._book.warnings, *self._untold]
 
     @property
     def listen_port(self) -> int:
