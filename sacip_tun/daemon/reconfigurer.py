@@ -159,14 +159,16 @@ class Reconfigurer:
 
     async def _allow(self, change: PeerChange) -> None:
         key = change.public_key
+        kept = set[int]()
         async for step in _in_turns(change.allowed_ips, PREFIXES_A_TURN):
             if step < 0:
                 self._tunnel.disallow(Prefix(~step), key)
+                kept.discard(~step)
             else:
                 self._tunnel.allow(Prefix(step), key)
+                kept.add(step)
         if change.replace_allowed_ips:
             # Taken away last, so that what is in both is never missing.
-            kept = _kept(change.allowed_ips)
             async for code in _in_turns(self._tunnel.prefixes_of(key), PREFIXES_A_TURN):
                 if code not in kept:
                     self._tunnel.disallow(code, key)
@@ -220,17 +222,6 @@ def _merged(peer: PeerConfig, change: PeerChange) -> PeerConfig:
         nat=change.nat or peer.nat,
         relay=peer.relay if change.relay is None else change.relay,
     )
-
-
-def _kept(steps: Iterable[int]) -> set[int]:
-    """Return the prefixes that are there when all steps are done."""
-    kept = set[int]()
-    for step in steps:
-        if step < 0:
-            kept.discard(~step)
-        else:
-            kept.add(step)
-    return kept
 
 
 async def _in_turns(items: Iterable[T], at_once: int) -> AsyncIterator[T]:

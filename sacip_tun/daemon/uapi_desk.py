@@ -10,21 +10,20 @@ from pathlib import Path
 
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.reconfigurer import Reconfigurer
-from sacip_tun.daemon.uapi import DIRECTORY, UapiServer, listen
+from sacip_tun.daemon.uapi import UapiServer
 from sacip_tun.daemon.uapi_answer import Answers
 from sacip_tun.linux.inotify import FileWatch
+from sacip_tun.linux.tun import Tun
+from sacip_tun.linux.unix import UAPI_DIRECTORY, listen
 from sacip_tun.protocol.tunnel import Tunnel
 
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """An interface that others configure with `wg`: it has an MTU and is down.
+    """An interface that others configure with `wg` and `ip`, and a socket that listens for them."""
 
-    `tun` is a descriptor that is open already, `listener` a UAPI socket that listens already.
-    """
-
-    tun: int | None = None
-    listener: socket.socket | None = None
+    tun: Tun
+    listener: socket.socket
 
 
 class UapiDesk:
@@ -36,7 +35,7 @@ class UapiDesk:
         reconfigurer: Reconfigurer,
         journal: Journal,
         figures: Callable[[], tuple[int, int]],
-        directory: Path = DIRECTORY,
+        directory: Path = UAPI_DIRECTORY,
     ) -> None:
         self._reconfigurer = reconfigurer
         self._figures = figures
@@ -53,7 +52,7 @@ class UapiDesk:
         Raises FileExistsError where somebody else serves this name, OSError otherwise.
         """
         if listener is None:
-            listener = listen(self._reconfigurer.interface.name, self._path.parent)
+            listener = listen(self._path)
         with suppress(OSError):
             self._ours = _identity(self._path)
         await self._server.start(listener)
