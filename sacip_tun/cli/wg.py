@@ -9,18 +9,20 @@ interface or the socket is removed. From the environment come LOG_LEVEL (verbose
 silent), WG_TUN_FD, WG_UAPI_FD and WG_PROCESS_FOREGROUND=1.
 """
 
+import contextlib
 import os
 import platform
+import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sacip_tun
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from sacip_tun.linux.tun import Tun
+    from sacip_tun.linux.unix import Listener
 
 # Exit codes and words are wireguard-go's: also that a wrong command line ends with 0.
 DONE, FAILED = 0, 1
@@ -30,6 +32,8 @@ sacip-wg v{sacip_tun.__version__}
 Userspace WireGuard daemon for linux-{platform.machine()}.
 """
 TUN_FD, UAPI_FD = "WG_TUN_FD", "WG_UAPI_FD"
+# The name is free, but who had it until now may not have ended yet; in seconds.
+DYING, PAUSE = 1.0, 0.02
 # Bytes: an outer network of 1500 less what IPv6, UDP and WireGuard add (wireguard-go: DefaultMTU).
 MTU = 1420
 # What goes wrong beside a request or a packet: told at level `error` too.
@@ -68,15 +72,19 @@ def _serve(name: str, environment: Mapping[str, str], level: str, ready: Callabl
         return _failed(name, error.cause, level)
     except (ValueError, OSError) as error:
         return _failed(name, str(error), level)
-    ready()
-    from sacip_tun.daemon.bare import run  # noqa: PLC0415 - see above
-    from sacip_tun.daemon.uapi_desk import Bare  # noqa: PLC0415 - see above
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(DONE))
+    try:
+        ready()
+        from sacip_tun.daemon.bare import run  # noqa: PLC0415 - see above
+        from sacip_tun.daemon.uapi_desk import Bare  # noqa: PLC0415 - see above
 
-    why = run(Bare(tun, listener), _logger(tun.name, level))
+        why = run(Bare(tun, listener), _logger(tun.name, level))
+    finally:
+        listener.remove()  # it may have ended before it served
     return _failed(tun.name, why, level) if why else DONE
 
 
-def _opened(name: str, environment: Mapping[str, str]) -> "tuple[Tun, socket]":
+def _opened(name: str, environment: Mapping[str, str]) -> "tuple[Tun, Listener]":
     """Open what the environment does not give. Raises SetupError, OSError, ValueError."""
     from sacip_tun.linux import interface, unix  # noqa: PLC0415 - see above
     from sacip_tun.linux.tun import Tun  # noqa: PLC0415 - see above
@@ -87,9 +95,14 @@ def _opened(name: str, environment: Mapping[str, str]) -> "tuple[Tun, socket]":
         interface.prepare(tun.index, MTU)
     else:
         tun = Tun.adopt(tun_fd)
-    if uapi_fd is None:
-        return tun, unix.listen(unix.UAPI_DIRECTORY / f"{tun.name}.sock")
-    return tun, unix.adopted(uapi_fd)
+    path = unix.UAPI_DIRECTORY / f"{tun.name}.sock"
+    if uapi_fd is not None:
+        return tun, unix.Listener.adopt(uapi_fd, path)
+    for _ in range(round(DYING / PAUSE)):
+        with contextlib.suppress(FileExistsError):
+            return tun, unix.Listener.at(path)
+        time.sleep(PAUSE)
+    return tun, unix.Listener.at(path)
 
 
 def _descriptor(environment: Mapping[str, str], key: str) -> int | None:

@@ -5,6 +5,7 @@ change may have a hundred thousand allowed IPs, and packets have their turn in b
 """
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from sacip_tun.protocol.tunnel import Tunnel
 NO_KEY = bytes(KEY)
 # Allowed IPs, and peers, that are changed in one turn of the loop: some 0.3 ms.
 PREFIXES_A_TURN, PEERS_A_TURN = 256, 8
+MANY_PEERS = 64
 
 T = TypeVar("T")
 
@@ -107,6 +109,8 @@ class Reconfigurer:
             async for peer in _in_turns(change.peers, PEERS_A_TURN):
                 await self._change_peer(peer)
             self.settle()
+            if len(change.peers) > MANY_PEERS:
+                gc.freeze()  # as at the start: no collection need look at what stays
 
     def _tell_outlets(self) -> None:
         """Say everywhere that datagrams leave and arrive elsewhere now, to the peers too."""
