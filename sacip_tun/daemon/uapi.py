@@ -146,12 +146,12 @@ class _Lines:
     async def _read(self, patience: float | None) -> None:
         """Read what there is. Raises OSError where that is too much, or nothing for too long."""
         self.ended = True
+        if len(self._rest) > MAX_LINE or self._taken > MAX_REQUEST:
+            raise OSError(errno.EMSGSIZE, "the request is too long")
         async with asyncio.timeout(patience):
             data = await self._reader.read(READ_A_TURN)
         self._taken += len(data)
         *whole, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MAX_LINE or self._taken > MAX_REQUEST:
-            raise OSError(errno.EMSGSIZE, "the request is too long")
         self._whole, self.ended = whole[::-1], not data
         await asyncio.sleep(0)  # a client that sends faster than we read must not be alone
 

@@ -64,9 +64,10 @@ class Listener:
             self.path.unlink(missing_ok=True)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int, int] | None:
     try:
         status = path.lstat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    # The number of a file that was removed is soon another one's.
+    return status.st_dev, status.st_ino, status.st_mtime_ns
