@@ -1,4 +1,4 @@
-"""Changes of a running interface: a real tunnel, with sockets and a watcher that only take notes."""
+"""Changes of a running interface: a real tunnel, and sockets and a watcher that take notes."""
 
 import asyncio
 import errno

@@ -202,12 +202,8 @@ async def test_what_the_kernel_refuses_is_told_by_its_number(desk):
     async with desk.serving():
         desk.error = PermissionError(errno.EPERM, "Operation not permitted")
         assert await desk.ask("set=1\nfwmark=1\n\n") == f"errno=-{errno.EPERM}\n\n"
-        try:
-            raise SocketError("UDP port 1 cannot be opened", "choose another") from OSError(
-                errno.EACCES, "Permission denied"
-            )
-        except SocketError as error:
-            desk.error = error
+        desk.error = SocketError("UDP port 1 cannot be opened", "choose another")
+        desk.error.__cause__ = OSError(errno.EACCES, "Permission denied")
         assert await desk.ask("set=1\nlisten_port=1\n\n") == f"errno=-{errno.EACCES}\n\n"
         desk.error = SocketError("no UDP port is free in both", "set ListenPort")
         assert await desk.ask("set=1\nlisten_port=0\n\n") == f"errno=-{errno.EADDRINUSE}\n\n"
