@@ -27,7 +27,9 @@ from sacip_tun.protocol.tunnel import Tunnel
 NO_KEY = bytes(KEY)
 # Allowed IPs, and peers, that are changed in one turn of the loop: some 0.3 ms.
 PREFIXES_A_TURN, PEERS_A_TURN = 256, 8
-MANY_PEERS = 64
+# So many new peers are worth telling the garbage collector, and so many old ones a pause of it: one
+# that was dealt with has some 10 KB, in cycles.
+MANY_PEERS, MANY_REMOVED = 64, 512
 
 T = TypeVar("T")
 
@@ -55,6 +57,7 @@ class Reconfigurer:
         self.settle: Callable[[], None] = lambda: None
         self.rebound: Callable[[], None] = lambda: None
         self._task: asyncio.Task[None]
+        self._removed = 0
         self._book: AddressBook
         self._watcher: Watcher
 
@@ -109,8 +112,17 @@ class Reconfigurer:
             async for peer in _in_turns(change.peers, PEERS_A_TURN):
                 await self._change_peer(peer)
             self.settle()
-            if len(change.peers) > MANY_PEERS:
-                gc.freeze()  # as at the start: no collection need look at what stays
+            self._tidy(len(change.peers))
+
+    def _tidy(self, changed: int) -> None:
+        """Let no collection look at what stays, as at the start; now and then at what went."""
+        if self._removed > MANY_REMOVED:
+            self._removed = 0
+            gc.unfreeze()
+            gc.collect()
+        elif changed <= MANY_PEERS:
+            return
+        gc.freeze()
 
     def _tell_outlets(self) -> None:
         """Say everywhere that datagrams leave and arrive elsewhere now, to the peers too."""
@@ -186,6 +198,7 @@ class Reconfigurer:
     def _drop(self, key: bytes) -> None:
         if self.peers.pop(key, None) is not None:
             self._book.forget(key)
+            self._removed += self._tunnel.peers.is_met(key)
             self._tunnel.remove_peer(key)
             self._watcher.removed(key)
             self._journal.forget(key)

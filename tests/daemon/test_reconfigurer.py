@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 from ipaddress import ip_address, ip_network
 
@@ -9,6 +10,7 @@ import pytest
 from simulation import endpoint
 
 from sacip_tun.config import Config, EndpointName, InterfaceConfig, Nat, PeerConfig
+from sacip_tun.daemon import reconfigurer
 from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.changes import Change, PeerChange
 from sacip_tun.daemon.journal import Journal
@@ -17,6 +19,7 @@ from sacip_tun.daemon.reconfigurer import NO_KEY, PREFIXES_A_TURN, Reconfigurer,
 from sacip_tun.daemon.uapi_answer import Answers
 from sacip_tun.linux.errors import SocketError
 from sacip_tun.protocol.keys import clamped, public_key
+from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.prefix import Prefix, prefix, prefix_of
 from sacip_tun.protocol.tunnel import Tunnel
 
@@ -271,3 +274,15 @@ async def test_many_prefixes_have_one_owner_each(bench):
     assert bench.tunnel.prefixes_of(B) == some[::2]
     bench.tunnel.disallow(Prefix(some[0]), A)
     assert bench.tunnel.prefixes_of(B) == some[::2]
+
+
+async def test_peers_that_were_removed_do_not_stay_in_memory(bench, monkeypatch):
+    monkeypatch.setattr(reconfigurer, "MANY_REMOVED", 100)
+    keys = [b"%032d" % number for number in range(101)]
+    place = EndpointName("192.0.2.1", 7)
+    await bench.apply(*(PeerChange(key, endpoint=place) for key in keys))
+    assert gc.get_freeze_count()
+    await bench.apply(replace_peers=True)
+    gc.unfreeze()  # what is frozen is not listed
+    left = [there for there in gc.get_objects() if isinstance(there, Peer) and there.key in keys]
+    assert not left
