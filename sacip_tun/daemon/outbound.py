@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.backlog import WHOLE_BURST
+from sacip_tun.daemon.complaints import Complaints
 from sacip_tun.daemon.fitter import Fitter
 from sacip_tun.daemon.intake import Intake
 from sacip_tun.daemon.sender import Parcel, Sender
@@ -41,22 +42,23 @@ EXPRESS = 1200
 class Outbound:
     """Moves packets from one TUN to the sockets. Made and wired by the pump.
 
-    `mtu` is the TUN's. `dscp` is that of outer data, None for that of the inner packet. `route`
-    finds the peer of an inner address. `is_own` tells of a flow and the time whether it is one of
-    outer datagrams of ours. `gone` is called when the TUN was deleted, `settle` after each wake-up.
-    `marked` counts packets that were marked as having met congestion.
+    `mtu` is the TUN's, which may change. `dscp` is that of outer data, None for that of the inner
+    packet. `route` finds the peer of an inner address. `is_own` tells of a flow and the time
+    whether it is one of outer datagrams of ours. `gone` is called when the TUN was deleted,
+    `settle` after each wake-up. `marked` counts packets that were marked as having met congestion.
     """
 
     def __init__(self, tun: Tun, tunnel: Tunnel, codec: Codec, sender: Sender, *, mtu: int) -> None:
         self._tunnel = tunnel
         self._codec = codec
         self._sender = sender
-        self._mtu = mtu
+        self.mtu = mtu
         self._intake = Intake(tun)
         self._queue = FairQueue(self._tell, self._overflow)
         self._train = Train()
         self._leaving: list[Load] = []
-        self._fitter = Fitter(tun)
+        self._complaints = Complaints(tun)
+        self._fitter = Fitter(self._complaints)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._again: asyncio.Handle | None = None
         self.marked = 0
@@ -143,7 +145,7 @@ class Outbound:
         if seen is None or peer is None or peer.waits or self.is_own(seen.flow, now):
             return False
         length = len(superpacket)
-        mtu = peer.path_mtu.limit(length - VNET_HEADER, self._mtu, now=now)
+        mtu = peer.path_mtu.limit(length - VNET_HEADER, self.mtu, now=now)
         if length > EXPRESS or length - VNET_HEADER > mtu:
             return False
         grant = peer.grant(1, length, now=now)
@@ -211,6 +213,7 @@ class Outbound:
         if peer is None:
             reason = Drop.NO_PEER if load.destination else Drop.BAD_INNER
             self._tunnel.drops[reason] += len(load.packets)
+            self._complaints.unreachable(load.packets[0][VNET_HEADER:], now)
         elif self.is_own(load.flow, now):
             self._tunnel.drops[Drop.ROUTING_LOOP] += len(load.packets)
         else:
@@ -227,14 +230,16 @@ class Outbound:
 
     def _hold(self, peer: Peer, superpackets: list[memoryview], now: float) -> None:
         first = self._train.again
+        if superpackets and peer.forlorn:
+            self._complaints.unreachable(superpackets[0][VNET_HEADER:], now)
         for superpacket in reversed(superpackets) if first else superpackets:
             tag = tag_of(superpacket[VNET_HEADER:])
             peer.stage(bytes(superpacket), tag, first=first, now=now)
 
     def _send_to(self, peer: Peer, load: Load, now: float) -> None:
         """Send packets that the path carries whole, as far as that can be."""
-        mtu = peer.path_mtu.limit(load.length, self._mtu, now=now)
-        if mtu >= self._mtu or load.length <= mtu * len(load.packets):
+        mtu = peer.path_mtu.limit(load.length, self.mtu, now=now)
+        if mtu >= self.mtu or load.length <= mtu * len(load.packets):
             self._seal_to(peer, load.packets, mtu, now)
             return
         for superpacket in load.packets:

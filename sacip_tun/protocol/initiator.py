@@ -15,6 +15,9 @@ from sacip_tun.protocol.tai64n import timestamp
 from sacip_tun.protocol.timers import Timer
 from sacip_tun.protocol.whereabouts import Whereabouts
 
+# Initiations 5 s apart: as many may well be lost.
+FORLORN_AFTER = 2
+
 
 class Applicant(Protocol):
     """What the initiator needs of the peer that it knocks at."""
@@ -95,6 +98,11 @@ class Initiator:
         """Whether an initiation has gone unanswered."""
         return self.under_way and self._attempts > 0
 
+    @property
+    def forlorn(self) -> bool:
+        """Whether initiations have gone unanswered for so long that it was not only bad luck."""
+        return self.under_way and self._attempts >= FORLORN_AFTER
+
     def start(self, *, now: float, urgent: bool = False) -> None:
         """Send an initiation unless one is under way or 5 s have not passed since the last."""
         recent = self.attempted is not None and now - self.attempted < limits.REKEY_TIMEOUT
@@ -126,6 +134,12 @@ class Initiator:
         """Forget a handshake under way, and give its index back."""
         self._context.release_index(self.handshake.local_index)
         self.handshake.abandon()
+
+    def forget(self) -> None:
+        """Know nothing of what was tried: the next handshake need not wait for anything."""
+        self.end()
+        self.abandon()
+        self.attempted = None
 
     def _initiate(self, *, now: float) -> None:
         peer = self._peer
