@@ -125,13 +125,10 @@ class Reconfigurer:
         gc.freeze()
 
     def _tell_outlets(self) -> None:
-        """Say everywhere that datagrams leave and arrive elsewhere now, to the peers too."""
+        """Say everywhere that datagrams leave and arrive elsewhere now; the watcher tells peers."""
         outlets = self._outlets
         self.rebound()
         self._watcher.rebound(Outlet(outlets.port, outlets.mark, outlets.versions))
-        for peer in self._tunnel.peers.met:
-            if peer.can_seal(now=clock.now()):
-                peer.exchange.local_move.rebound(now=clock.now())
         self.settle()
 
     def _become(self, private: bytes) -> None:
