@@ -14,7 +14,7 @@ from typing import TypeVar
 from sacip_tun.config import Config, EndpointName, InterfaceConfig, Nat, PeerConfig
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.addressbook import AddressBook
-from sacip_tun.daemon.changes import Change, PeerChange
+from sacip_tun.daemon.changes import AUTOMATIC, Change, PeerChange
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.watcher import Outlet, Watcher
@@ -227,7 +227,7 @@ def _merged(peer: PeerConfig, change: PeerChange) -> PeerConfig:
         preshared = change.preshared_key if any(change.preshared_key) else None
     keepalive = peer.persistent_keepalive
     if change.keepalive is not None:
-        keepalive = change.keepalive or None
+        keepalive = None if change.keepalive == AUTOMATIC else change.keepalive
     return replace(
         peer,
         preshared_key=preshared,
