@@ -58,6 +58,9 @@ LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 
+# How long a daemon takes to end at most, in seconds.
+DYING = 2.0
+
 
 class Service:
     """One tunnel interface and everything that moves behind it.
@@ -173,7 +176,8 @@ class Service:
             {"status": self._status, "move": self._move, "down": self._down},
             self.journal,
         )
-        await server.start()
+        # A bare interface has its name already: who had it before is about to end.
+        await server.start(DYING if self._bare is not None else 0.0)
         stack.push_async_callback(server.stop)
 
     def _start_hooks(self, stack: AsyncExitStack) -> None:
