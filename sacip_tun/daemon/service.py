@@ -20,18 +20,22 @@ from sacip_tun.config import Config, Nat, PeerConfig
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
+from sacip_tun.daemon.herald import Herald
 from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.keeper import Keeper
 from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.offloads import Offloads, options
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
+from sacip_tun.daemon.recall import Recall
 from sacip_tun.daemon.resolver import literal
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
+from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.linux.tun import Tun
 from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint, Host
@@ -66,8 +70,16 @@ OVERHEAD = 80
 class Service:
     """One tunnel interface and everything that moves behind it."""
 
-    def __init__(self, config: Config, run_directory: Path = RUN_DIRECTORY) -> None:
+    def __init__(
+        self,
+        config: Config,
+        run_directory: Path = RUN_DIRECTORY,
+        manager: ServiceManager | None = None,
+    ) -> None:
         self.config = config
+        self._manager = manager or ServiceManager()
+        self._keeper = Keeper(self._manager)
+        self._herald = Herald(self._manager, self._line)
         self._run_directory = run_directory
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
@@ -84,6 +96,7 @@ class Service:
         self._rang_at = 0.0
         self._wakeup: Wakeup
         self._tun: Tun
+        self._recall: Recall
         self._sockets: list[UdpSocket]
         self._offloads: Offloads
         self._pump: Pump
@@ -110,11 +123,15 @@ class Service:
             self._start_pump(stack)
             self.journal.note("up", port=self.listen_port, mtu=self.mtu)
             self._look_up(stack)
+            await self._call_again()
             self.settle()
             await self._book.first_lookups()
             gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
+            self._herald.ready()
             yield
+            self._herald.stopping()
             self.journal.note("down")
+            self._keeper.leave()
 
     async def until_stopped(self) -> None:
         """Wait for `stop`, SIGINT or SIGTERM."""
@@ -124,8 +141,13 @@ class Service:
         await self._stopping.wait()
 
     def stop(self) -> None:
-        """End; harmless when repeated."""
+        """End; harmless when repeated. What the service manager keeps for the next one stays."""
         self._stopping.set()
+
+    def _end(self) -> None:
+        """End for good: there shall be no interface any longer."""
+        self._keeper.final = True
+        self.stop()
 
     def settle(self) -> None:
         """Drain what the protocol has to say, and arm its next timer."""
@@ -178,12 +200,18 @@ class Service:
     def _open(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
         how = options(settings.offload)
-        pair = UdpSocket.open_pair(settings.listen_port, settings.fwmark, **how)
-        self._sockets = [socket for socket in pair if socket is not None]
+        ports = settings.listen_port, settings.fwmark
+        self._sockets = self._keeper.sockets(*ports, **how) or [
+            socket for socket in UdpSocket.open_pair(*ports, **how) if socket is not None
+        ]
         for socket in self._sockets:
             stack.callback(socket.close)
-        self._tun = Tun.open(settings.name, **how)
+        self._tun = self._keeper.tun(settings.name, **how) or Tun.open(settings.name, **how)
         stack.callback(self._tun.close)
+        memory = self._keeper.memory()
+        stack.callback(memory.close)
+        self._recall = Recall(self.tunnel, memory)
+        self._keeper.keep(self._tun, self._sockets, memory)
         self._offloads = Offloads(settings.offload, self._tun, self._sockets)
         self._offloads.probe()
 
@@ -200,7 +228,10 @@ class Service:
         self.mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
         table = interface.table_number(TABLE_NAMES.get(settings.table, settings.table))
         routes = self.config.routes
-        interface.configure(self._tun.index, settings.addresses, self.mtu, routes, table=table)
+        index = self._tun.index
+        interface.configure(index, settings.addresses, self.mtu, routes, table=table)
+        if self._keeper.taken:
+            interface.prune(index, settings.addresses, routes, table=table)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
@@ -224,7 +255,7 @@ class Service:
             PythonCodec(),
             mtu=self.mtu,
             settle=self.settle,
-            gone=self.stop,
+            gone=self._end,
         )
         self._pump.outbound.dscp = self.config.interface.dscp
         self._pump.sender.path_failed = self._watcher.path_failed
@@ -241,6 +272,11 @@ class Service:
     def _look_up(self, stack: AsyncExitStack) -> None:
         stack.callback(self._book.stop)
         self._book.start(self.config.peers)
+
+    async def _call_again(self) -> None:
+        if self._keeper.taken:
+            self.journal.note("taken-back", what=", ".join(self._keeper.taken))
+            await self._recall.all(self.settle)
 
     @property
     def warnings(self) -> list[str]:
@@ -274,7 +310,12 @@ class Service:
             asyncio.get_running_loop().call_soon(self._watcher.look_at, event.peer)
         if isinstance(event, PathMtu):
             self._offloads.retry_sending()
+        self._recall.note(peer, fresh=isinstance(event, SessionReady))
+        self._herald.news()
         self._flush(peer)
+
+    def _line(self) -> str:
+        return status.line(self.tunnel, self.journal)
 
     def _looked(self) -> None:
         """Look a name up where addresses of this host changed: it may lead to where they do.
@@ -312,6 +353,7 @@ class Service:
         self.journal.note("send-refused", local=source, remote=str(remote), why=why, fix=fix)
 
     def _found(self, key: bytes) -> None:
+        self._recall.one(key)
         self._watcher.forget(key)
         self.settle()
 
@@ -358,7 +400,7 @@ class Service:
             return await planned.run(request)
 
     async def _down(self, _request: Answer) -> Answer:
-        self.stop()
+        self._end()
         return {}
 
 

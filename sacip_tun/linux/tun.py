@@ -10,9 +10,10 @@ import fcntl
 import os
 import re
 import socket
+import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import pytun
 
@@ -30,7 +31,9 @@ DEVICE = Path("/dev/net/tun")
 NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
 
 # linux/if_tun.h
-TUNSETOFFLOAD = 0x400454D0
+TUNSETOFFLOAD, TUNGETIFF = 0x400454D0, 0x800454D2
+# struct ifreq of linux/if.h: the interface's name, and its flags in a union of 24 bytes.
+IFREQ = struct.Struct("=16sH22x")
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN = 1, 2, 4, 8
 TUN_F_USO4, TUN_F_USO6 = 0x20, 0x40
 USO = TUN_F_USO4 | TUN_F_USO6
@@ -49,16 +52,44 @@ class InterfaceGone(Exception):  # noqa: N818  a fact that ends the tunnel in or
     """The TUN was deleted by somebody else: `ip link delete`, or `wg-quick down`."""
 
 
+class Device(Protocol):
+    """What has the interface: pytun's, or a descriptor that another process opened."""
+
+    name: str
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class _Descriptor:
+    """A descriptor of a TUN; raises OSError where it is none, or the interface is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        answer = fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size))
+        name, self.flags = IFREQ.unpack(answer)
+        self.name = name.rstrip(b"\0").decode()
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
 class Tun:
-    """A TUN interface that disappears when it is closed.
+    """A TUN interface that disappears when it is closed, and when nobody else has it open.
 
     `tcp` and `udp` tell what became of merged packets of either kind. `unreadable` counts packets
     that the kernel had for us and could not hand over.
     """
 
-    def __init__(
-        self, device: pytun.TunTapDevice, offload: int | None, *, remember: bool = True
-    ) -> None:
+    def __init__(self, device: Device, offload: int | None, *, remember: bool = True) -> None:
         self._device = device
         self._fd: int = device.fileno()
         os.set_blocking(self._fd, False)
@@ -89,6 +120,23 @@ class Tun:
                 return cls(device, accepted, remember=remember)
             device.close()
         return cls(_create(name, 0), None)
+
+    @classmethod
+    def of(cls, descriptor: int, *, offload: bool = True, remember: bool = True) -> Self:
+        """Take over an interface that exists, with its descriptor; options are those of `open`.
+
+        Raises OSError where it is no TUN for IP packets, or the interface is gone.
+        """
+        device = _Descriptor(descriptor)
+        if device.flags & pytun.IFF_TAP or not device.flags & pytun.IFF_NO_PI:
+            raise OSError(errno.EINVAL, f"{device.name} is no TUN for bare IP packets")
+        if not device.flags & pytun.IFF_VNET_HDR:
+            return cls(device, None)
+        accepted = _set_offload(descriptor) if offload else None
+        if accepted is None:
+            # Its packets keep the header, and none of them is merged.
+            fcntl.ioctl(descriptor, TUNSETOFFLOAD, 0)
+        return cls(device, accepted or 0, remember=remember)
 
     def fileno(self) -> int:
         """Return the descriptor, to wait for readability."""

@@ -215,6 +215,12 @@ class Peer:
         elif news:
             self.seek(now=now)
 
+    def remembered(self, remote: Endpoint, *, now: float) -> None:
+        """Call the peer where it was in a session that is lost, and where the user says it is."""
+        if self.last_handshake is None and self.may_be_at(remote):
+            self.path.remote = self.path.remote.of(remote)
+            self.start_handshake(now=now, urgent=True)
+
     # Sending inner packets
 
     def grant(self, count: int, length: int, *, now: float) -> Grant | None:
