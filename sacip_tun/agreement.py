@@ -35,6 +35,7 @@ INNER = (
     "path-mtu",
     "routing-loop",
     "send-refused",
+    "request-refused",
     "resumed",
     "fault",
 )

@@ -22,6 +22,7 @@ BAD = {
     "lost",
     "move-refused",
     "routing-loop",
+    "request-refused",
     "send-refused",
     "unresolved",
 }

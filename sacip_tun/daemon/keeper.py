@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 
 from sacip_tun.daemon.memory import Memory
+from sacip_tun.linux.errors import TunError
 from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.linux.tun import Tun
 from sacip_tun.linux.udp import UdpSocket
@@ -36,8 +37,8 @@ class Keeper:
         descriptor = self._only(TUN)
         if descriptor is None:
             return None
-        with suppress(OSError):
-            tun = Tun.of(descriptor, offload=offload, remember=remember)
+        with suppress(TunError):
+            tun = Tun.adopt(descriptor, offload=offload, remember=remember)
             if tun.name == name:
                 self.taken.append(TUN)
                 return tun
@@ -79,6 +80,12 @@ class Keeper:
         for name, descriptor in wanted.items():
             if name not in self.taken:
                 self._manager.keep(name, descriptor)
+
+    def rebound(self, sockets: list[UdpSocket]) -> None:
+        """Have these kept instead of those before."""
+        for socket in sockets:
+            self._manager.forget(UDP[socket.version])
+            self._manager.keep(UDP[socket.version], socket.fileno())
 
     def leave(self) -> None:
         """Where nobody comes after us, have everything closed, and wait until it is."""

@@ -11,12 +11,12 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sacip_tun.agreement import RUN_DIRECTORY
-from sacip_tun.config import Config, Nat, PeerConfig
+from sacip_tun.config import Config
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
@@ -25,11 +25,15 @@ from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.keeper import Keeper
 from sacip_tun.daemon.loopguard import LoopGuard
+from sacip_tun.daemon.mtufollower import MtuFollower
 from sacip_tun.daemon.offloads import Offloads, options
+from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.recall import Recall
+from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
 from sacip_tun.daemon.resolver import literal
+from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
@@ -37,7 +41,6 @@ from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.linux.tun import Tun
-from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import (
     Degraded,
@@ -52,9 +55,7 @@ from sacip_tun.protocol.events import (
     Side,
 )
 from sacip_tun.protocol.frames import Code, code_name
-from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity
 from sacip_tun.protocol.peer import Peer
-from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Events after which a peer may be somewhere else: its name is resolved again.
@@ -65,39 +66,47 @@ INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 TABLE_NAMES = {"auto": "main", "off": "main"}
 # Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
 OVERHEAD = 80
+# An outer network of 1500 bytes less that (wireguard-go: DefaultMTU).
+DEFAULT_MTU = 1420
 
 
 class Service:
-    """One tunnel interface and everything that moves behind it."""
+    """One tunnel interface and everything that moves behind it.
+
+    With `bare` it is made as wireguard-go makes it, and ends when its UAPI socket is removed.
+    """
 
     def __init__(
         self,
         config: Config,
         run_directory: Path = RUN_DIRECTORY,
+        *,
+        bare: Bare | None = None,
         manager: ServiceManager | None = None,
     ) -> None:
-        self.config = config
-        self._manager = manager or ServiceManager()
-        self._keeper = Keeper(self._manager)
-        self._herald = Herald(self._manager, self._line)
+        self._name = config.interface.name
+        manager = manager or ServiceManager()
+        self._keeper = Keeper(manager)
+        self._herald = Herald(manager, self._line)
         self._run_directory = run_directory
+        self._bare = bare
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._moving = asyncio.Lock()
         self._looked_at: tuple[Host, ...] = ()
         self.journal = Journal(config.interface.name)
         self.tunnel = Tunnel(
-            StaticIdentity(config.interface.private_key),
-            entropy=os.urandom,
-            unix_ns=time.time_ns,
+            identity_of(config.interface.private_key), entropy=os.urandom, unix_ns=time.time_ns
         )
+        self._outlets = Outlets(config.interface.offload)
+        self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
         self.mtu = 0
         self.faults = 0
+        self._untold: Sequence[str] = ()
         self._rang_at = 0.0
         self._wakeup: Wakeup
         self._tun: Tun
         self._recall: Recall
-        self._sockets: list[UdpSocket]
         self._offloads: Offloads
         self._pump: Pump
         self._guard: LoopGuard
@@ -121,6 +130,7 @@ class Service:
             self._configure()
             await self._watch(stack)
             self._start_pump(stack)
+            await self._serve_uapi(stack)
             self.journal.note("up", port=self.listen_port, mtu=self.mtu)
             self._look_up(stack)
             await self._call_again()
@@ -144,8 +154,8 @@ class Service:
         """End; harmless when repeated. What the service manager keeps for the next one stays."""
         self._stopping.set()
 
-    def _end(self) -> None:
-        """End for good: there shall be no interface any longer."""
+    def _end_for_good(self) -> None:
+        """End; and there shall be no interface any longer."""
         self._keeper.final = True
         self.stop()
 
@@ -184,7 +194,7 @@ class Service:
     async def _serve_control(self, stack: AsyncExitStack) -> None:
         """First of all: who holds the control socket holds the interface's name."""
         server = ControlServer(
-            self._run_directory / f"{self.config.interface.name}.sock",
+            self._run_directory / f"{self._name}.sock",
             {"status": self._status, "move": self._move, "down": self._down},
             self.journal,
         )
@@ -201,28 +211,32 @@ class Service:
         settings = self.config.interface
         how = options(settings.offload)
         ports = settings.listen_port, settings.fwmark
-        self._sockets = self._keeper.sockets(*ports, **how) or [
-            socket for socket in UdpSocket.open_pair(*ports, **how) if socket is not None
-        ]
-        for socket in self._sockets:
-            stack.callback(socket.close)
-        self._tun = self._keeper.tun(settings.name, **how) or Tun.open(settings.name, **how)
+        self._outlets.open(*ports, self._keeper.sockets(*ports, **how))
+        stack.callback(self._outlets.close)
+        if self._bare is not None and self._bare.tun is not None:
+            self._tun = Tun.adopt(self._bare.tun, **how)
+        else:
+            self._tun = self._keeper.tun(settings.name, **how) or Tun.open(settings.name, **how)
         stack.callback(self._tun.close)
         memory = self._keeper.memory()
         stack.callback(memory.close)
         self._recall = Recall(self.tunnel, memory)
-        self._keeper.keep(self._tun, self._sockets, memory)
-        self._offloads = Offloads(settings.offload, self._tun, self._sockets)
+        self._keeper.keep(self._tun, self._outlets.sockets, memory)
+        self._offloads = Offloads(settings.offload, self._tun, self._outlets.sockets)
         self._offloads.probe()
 
     def _add_peers(self) -> None:
-        interface = self.config.interface
-        bounds = interface.hold_megabytes << 20, interface.resend_megabytes << 20
-        for peer in self.config.peers:
-            self.tunnel.add_peer(_settings(peer, *bounds), peer.allowed_ips, now=clock.now())
+        config = self.config
+        for peer in config.peers:
+            settings = settings_of(peer, config.interface)
+            self.tunnel.add_peer(settings, peer.allowed_ips, now=clock.now())
 
     def _configure(self) -> None:
         settings = self.config.interface
+        if self._bare is not None:
+            self.mtu = settings.mtu or DEFAULT_MTU
+            interface.prepare(self._tun.index, self.mtu)
+            return
         literals = [literal(str(peer.endpoint)) for peer in self.config.peers if peer.endpoint]
         hosts = [endpoint.host for endpoint in literals if endpoint is not None]
         self.mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
@@ -239,7 +253,7 @@ class Service:
         self._watcher = Watcher(
             monitor,
             self.tunnel,
-            outlet=Outlet(self.listen_port, self.config.interface.fwmark, self._versions),
+            outlet=Outlet(self.listen_port, self._outlets.mark, self._versions),
             own={self._tun.index},
             settle=self._looked,
             retry=self._retry_waiting,
@@ -250,24 +264,49 @@ class Service:
         loop = asyncio.get_running_loop()
         self._pump = Pump(
             self._tun,
-            self._sockets,
+            self._outlets.sockets,
             self.tunnel,
             PythonCodec(),
             mtu=self.mtu,
             settle=self.settle,
-            gone=self._end,
+            gone=self._end_for_good,
         )
         self._pump.outbound.dscp = self.config.interface.dscp
         self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.sender.tell = self._send_refused
         self._pump.sender.doubt = lambda peer: peer.liveness.doubt(now=clock.now())
-        self._guard = LoopGuard(self.tunnel, self.listen_port, self.config.interface.name)
+        self._guard = LoopGuard(self.tunnel, self.listen_port, self._name)
         self._pump.outbound.is_own = self._guard.is_own
+        self._outlets.swap = lambda sockets: self._pump.rebind(sockets, loop)
+        self.reconfigurer.wire(self._book, self._watcher)
+        self.reconfigurer.settle = self.settle
+        self.reconfigurer.rebound = self._rebound
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
         self._wakeup.start(loop)
         stack.callback(self._wakeup.stop, loop)
+
+    async def _serve_uapi(self, stack: AsyncExitStack) -> None:
+        """Let `wg` see and change it."""
+        stack.callback(MtuFollower(self._tun.fileno(), self._mtu_changed).close)
+        desk = UapiDesk(self.tunnel, self.reconfigurer, self.journal, self._figures)
+        stack.push_async_callback(desk.stop)
+        if self._bare is None:
+            self._untold = await desk.try_to_start()
+        else:
+            await desk.start(self._bare.listener)
+            desk.watch(self._end_for_good)
+
+    def _rebound(self) -> None:
+        self._guard.listens_on(self.listen_port)
+        self._keeper.rebound(self._outlets.sockets)
+
+    def _figures(self) -> tuple[int, int]:
+        return self.listen_port, self.mtu
+
+    def _mtu_changed(self, mtu: int) -> None:
+        self.mtu = self._pump.outbound.mtu = mtu
 
     def _look_up(self, stack: AsyncExitStack) -> None:
         stack.callback(self._book.stop)
@@ -279,19 +318,24 @@ class Service:
             await self._recall.all(self.settle)
 
     @property
+    def config(self) -> Config:
+        """The configuration as it is now."""
+        return self.reconfigurer.config
+
+    @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        return [*self._offloads.warnings(), *self._book.warnings]
+        return [*self._offloads.warnings(), *self._book.warnings, *self._untold]
 
     @property
     def listen_port(self) -> int:
         """The UDP port of both families."""
-        return self._sockets[0].port
+        return self._outlets.port
 
     @property
     def _versions(self) -> frozenset[int]:
         """The address families that there is a socket for."""
-        return frozenset(socket.version for socket in self._sockets)
+        return self._outlets.versions
 
     # What happens
 
@@ -400,19 +444,5 @@ class Service:
             return await planned.run(request)
 
     async def _down(self, _request: Answer) -> Answer:
-        self._end()
+        self._end_for_good()
         return {}
-
-
-def _settings(peer: PeerConfig, hold_bytes: int, ring_bytes: int) -> PeerSettings:
-    return PeerSettings(
-        peer.public_key,
-        peer.preshared_key or NO_PRESHARED_KEY,
-        keepalive=peer.persistent_keepalive,
-        sacip=peer.sacip,
-        strict_nat=peer.nat is Nat.STRICT,
-        relay=peer.relay,
-        hold_bytes=hold_bytes,
-        ring_bytes=ring_bytes,
-        named=peer.endpoint is not None,
-    )

@@ -105,6 +105,21 @@ def prune(
         sock.request_each(stale, RTM_DELROUTE, 0)
 
 
+def prepare(index: int, mtu: int) -> None:
+    """Give the interface its MTU and nothing else: it is for others to bring up.
+
+    Raises InterfaceError.
+    """
+    with RtnetlinkSocket() as sock:
+        _silence(sock, index)
+        message = _link(index)
+        message["attrs"] = [["IFLA_MTU", mtu], ["IFLA_TXQLEN", TRANSMIT_QUEUE]]
+        try:
+            sock.request(message, RTM_NEWLINK)
+        except OSError as error:
+            raise _explained(f"the interface cannot have MTU {mtu}", error) from error
+
+
 def _check_mtu(mtu: int, addresses: Iterable[Interface]) -> None:
     ipv6 = any(address.version == 6 for address in addresses)
     minimum = MIN_MTU_IPV6 if ipv6 else MIN_MTU

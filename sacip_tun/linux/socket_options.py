@@ -66,10 +66,17 @@ def configure(sock: socket.socket, version: int, mark: int) -> None:
     with contextlib.suppress(OSError):  # before Linux 5.1: nobody knows how long it waited
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1)
     set_discovery(sock, version, USUAL[version])
-    if mark != sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    if mark or sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK):
+        set_mark(sock, mark)
     _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
     set_send_buffer(sock, SEND_BUFFER)
+
+
+def set_mark(sock: socket.socket, mark: int) -> None:
+    """Set SO_MARK, 0 for none. Raises OSError: EPERM without CAP_NET_ADMIN."""
+    # Marks are 32 bits without a sign, which Python takes for a number that is too large.
+    signed = mark - (1 << 32) if mark >= 1 << 31 else mark
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, signed)
 
 
 def set_discovery(sock: socket.socket, version: int, mode: int) -> None:

@@ -10,9 +10,9 @@ import fcntl
 import os
 import re
 import socket
-import struct
 from collections.abc import Sequence
 from pathlib import Path
+from struct import Struct
 from typing import Protocol, Self
 
 import pytun
@@ -32,8 +32,8 @@ NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
 
 # linux/if_tun.h
 TUNSETOFFLOAD, TUNGETIFF = 0x400454D0, 0x800454D2
-# struct ifreq of linux/if.h: the interface's name, and its flags in a union of 24 bytes.
-IFREQ = struct.Struct("=16sH22x")
+# struct ifreq: a name, and here its flags.
+IFREQ = Struct("=16sH22x")
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN = 1, 2, 4, 8
 TUN_F_USO4, TUN_F_USO6 = 0x20, 0x40
 USO = TUN_F_USO4 | TUN_F_USO6
@@ -48,14 +48,12 @@ VIRTIO_NET_HDR_GSO_UDP_L4 = 5
 Buffer = bytes | bytearray | memoryview
 
 
-class InterfaceGone(Exception):  # noqa: N818  a fact that ends the tunnel in order, not a mistake
-    """The TUN was deleted by somebody else: `ip link delete`, or `wg-quick down`."""
-
-
 class Device(Protocol):
-    """What has the interface: pytun's, or a descriptor that another process opened."""
+    """What is open: python-pytun's, or a descriptor that somebody else opened."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The interface's name."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -64,26 +62,12 @@ class Device(Protocol):
         """Close it."""
 
 
-class _Descriptor:
-    """A descriptor of a TUN; raises OSError where it is none, or the interface is gone."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        answer = fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size))
-        name, self.flags = IFREQ.unpack(answer)
-        self.name = name.rstrip(b"\0").decode()
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+class InterfaceGone(Exception):  # noqa: N818  a fact that ends the tunnel in order, not a mistake
+    """The TUN was deleted by somebody else: `ip link delete`, or `wg-quick down`."""
 
 
 class Tun:
-    """A TUN interface that disappears when it is closed, and when nobody else has it open.
+    """A TUN interface that disappears when it is closed.
 
     `tcp` and `udp` tell what became of merged packets of either kind. `unreadable` counts packets
     that the kernel had for us and could not hand over.
@@ -122,20 +106,18 @@ class Tun:
         return cls(_create(name, 0), None)
 
     @classmethod
-    def of(cls, descriptor: int, *, offload: bool = True, remember: bool = True) -> Self:
-        """Take over an interface that exists, with its descriptor; options are those of `open`.
-
-        Raises OSError where it is no TUN for IP packets, or the interface is gone.
-        """
-        device = _Descriptor(descriptor)
-        if device.flags & pytun.IFF_TAP or not device.flags & pytun.IFF_NO_PI:
-            raise OSError(errno.EINVAL, f"{device.name} is no TUN for bare IP packets")
-        if not device.flags & pytun.IFF_VNET_HDR:
-            return cls(device, None)
-        accepted = _set_offload(descriptor) if offload else None
-        if accepted is None:
-            # Its packets keep the header, and none of them is merged.
-            fcntl.ioctl(descriptor, TUNSETOFFLOAD, 0)
+    def adopt(cls, descriptor: int, *, offload: bool = True, remember: bool = True) -> Self:
+        """Take a TUN that somebody else opened, as it was opened. Raises TunError."""
+        try:
+            device = _Adopted(descriptor)
+        except OSError as error:
+            raise TunError(
+                f"descriptor {descriptor} is no TUN: {error.strerror}",
+                "see WG_TUN_FD, or leave it out",
+            ) from error
+        if not device.has_header:
+            return cls(device, None, remember=remember)
+        accepted = _set_offload(descriptor) if offload else 0
         return cls(device, accepted or 0, remember=remember)
 
     def fileno(self) -> int:
@@ -192,6 +174,28 @@ class Tun:
     def close(self) -> None:
         """Close, and with that delete the interface; harmless when closed already."""
         self._device.close()
+
+
+class _Adopted:
+    """A descriptor that somebody else opened; `has_header` tells of the virtio_net_hdr."""
+
+    def __init__(self, descriptor: int) -> None:
+        answer = fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size))
+        name, flags = IFREQ.unpack(answer)
+        if flags & pytun.IFF_TUN == 0 or flags & pytun.IFF_NO_PI == 0:
+            raise OSError(errno.EINVAL, "it is a TAP, or has packet information in front")
+        self.name: str = name.rstrip(b"\0").decode("ascii", "replace")
+        self.has_header = bool(flags & pytun.IFF_VNET_HDR)
+        self._descriptor = descriptor
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the name says it
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _create(name: str, flags: int) -> pytun.TunTapDevice:
