@@ -94,6 +94,11 @@ def read_key_file(path: Path) -> tuple[str, tuple[str, ...]]:
     return text.strip(), warnings
 
 
+def read(path: Path) -> str:
+    """Return a file's text. Raises ConfigError."""
+    return _read(path)[0]
+
+
 def _read(path: Path) -> tuple[str, os.stat_result]:
     """Return a file's text and status; a FIFO will do, a directory or device will not."""
     source = str(path)
