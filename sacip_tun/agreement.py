@@ -11,6 +11,7 @@ from typing import Any
 
 RUN_DIRECTORY = Path("/run/sacip-tun")
 STATUS_SCHEMA = "sacip-tun/status/1"
+PEERS_SCHEMA = "sacip-tun/peers/1"
 EVENT_SCHEMA = "sacip-tun/event/1"
 
 PEER_MOVED = "peer moved"

@@ -36,6 +36,7 @@ COMMANDS = {
     "monitor": Command("monitor", "print events while they happen, one a line"),
     "wait": Command("wait", "wait until a tunnel is up, its peer is there, or a move is done"),
     "move": Command("move", "move to another address, telling the peers first"),
+    "peer": Command("peer", "add, list and remove the peers of a hub"),
     "lab": Command("lab", "a network on this machine to watch a tunnel move in"),
     "genkey": Command("keys", "print a new private key", "configure_genkey"),
     "pubkey": Command("keys", "print the public key of a private key", "configure_pubkey"),
