@@ -41,7 +41,7 @@ INNER = (
     "fault",
 )
 # About the interface and its listeners themselves: no hook is run for these.
-OWN = ("up", "down", "taken-back", "lost", "hook-failed")
+OWN = ("up", "down", "taken-back", "reloaded", "lost", "hook-failed")
 KINDS = frozenset({*TOLD, *INNER, *OWN})
 
 

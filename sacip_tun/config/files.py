@@ -26,7 +26,8 @@ def load(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Config:
     # Parsed first: an example whose placeholders are not filled in has no secret to protect yet.
     config = parse(text, path.name.removesuffix(".conf"), str(path))
     warnings = _permission_warnings(path, status, lenient=path.parent in directories[1:])
-    config = Config(config.interface, config.peers, (*warnings, *config.warnings))
+    warnings = (*warnings, *config.warnings)
+    config = replace(config, warnings=warnings, source=path.absolute())
     return _without_foreign_hooks(config, path, status)
 
 

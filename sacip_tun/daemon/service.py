@@ -32,6 +32,7 @@ from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.recall import Recall
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
+from sacip_tun.daemon.reload import Reloader
 from sacip_tun.daemon.resolver import literal
 from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
@@ -100,6 +101,7 @@ class Service:
         )
         self._outlets = Outlets(config.interface.offload)
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
+        self._reloader = Reloader(config, self.reconfigurer, self.tunnel, self.journal)
         self.mtu = 0
         self.faults = 0
         self._untold: Sequence[str] = ()
@@ -148,7 +150,21 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
+        if not self._herald.is_heard:
+            await self._stopping.wait()
+            return
+        # Not where nobody supervises us: a terminal that is closed ends what runs in it.
+        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
+        reloading = asyncio.ensure_future(self._reload_when_asked())
         await self._stopping.wait()
+        reloading.cancel()
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reloader.asked()
+            self._herald.reloading()
+            await self._reloader.reload()
+            self._herald.ready()
 
     def stop(self) -> None:
         """End; harmless when repeated. What the service manager keeps for the next one stays."""

@@ -14,7 +14,7 @@ from supervisor import Supervisor
 
 from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.lab.namespaces import Host, Network
-from sacip_tun.lab.tunnel import LabTunnel, Remote
+from sacip_tun.lab.tunnel import Keys, LabTunnel, Remote
 
 pytestmark = pytest.mark.network
 
@@ -121,6 +121,41 @@ def test_another_port_needs_other_sockets_and_the_old_ones_are_not_kept(home: Ho
     home.supervisor.start()
     ports = home.hub.host.run(["ss", "-ulnH"]).stdout
     assert (("51821" in ports), ("51820" in ports)) == (True, False)
+
+
+def test_a_reload_changes_what_the_file_changes_and_breaks_no_session(home: Home) -> None:
+    before = home.hub.peer(home.laptop.keys.public)["latest_handshake_unix"]
+    home.path.write_text(home.path.read_text() + Remote(Keys.new().public).section)
+    reload(home)
+    assert len(home.hub.status()["peers"]) == 2
+    assert home.hub.peer(home.laptop.keys.public)["latest_handshake_unix"] == pytest.approx(
+        before, abs=0.01
+    )
+
+    good = home.path.read_text()
+    home.path.write_text(good.replace("ListenPort", "ListenPrt") + "[Peer]\n")
+    reload(home)
+    assert "ListenPrt" in home.supervisor.log
+    assert len(home.hub.status()["peers"]) == 2
+
+    home.path.write_text(good.replace("ListenPort = 51820", "ListenPort = 51821\nMTU = 1400"))
+    reload(home)
+    assert "restart_for=mtu" in home.supervisor.log
+    home.laptop.reach("10.9.0.1")
+    # The sockets that are kept are the new ones.
+    home.supervisor.kill()
+    home.supervisor.start()
+    assert home.hub.status()["listen_port"] == 51821
+    assert "udp4" in home.supervisor.log.partition("taken back")[2].partition("\n")[0]
+
+
+def reload(home: Home) -> None:
+    said = home.supervisor
+    since, moment = len(said.messages), time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    assert said.process is not None
+    said.process.send_signal(signal.SIGHUP)
+    assert int(said.wait_for("RELOADING", since=since)["MONOTONIC_USEC"]) >= moment
+    said.wait_for("READY", since=since)
 
 
 def test_down_ends_it_for_good_also_where_a_copy_is_kept(home: Home) -> None:
