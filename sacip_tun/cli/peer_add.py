@@ -20,7 +20,7 @@ from sacip_tun.outcome import Exit, Failure
 
 def declare(parser: Parser) -> None:
     """Declare what `peer add` takes."""
-    parser.add_argument("name", metavar="NAME", help="how you call it")
+    parser.add_argument("new_name", metavar="NAME", help="how you call it")
     parser.add_argument(
         "--endpoint",
         metavar="HOST[:PORT]",
@@ -47,7 +47,7 @@ def declare(parser: Parser) -> None:
 
 def add(hub: Hub, options: Namespace) -> int:
     """Do it, all or nothing. Raises ConfigError and Failure."""
-    name = checked_name(options.name)
+    name = checked_name(options.new_name)
     show = _shower(options)
     with alone(hub.path) as path:
         text, config = hub.text(), hub.config()

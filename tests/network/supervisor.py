@@ -23,7 +23,7 @@ from sacip_tun.lab.namespaces import Host
 from sacip_tun.lab.tunnel import PROGRAM
 
 PATIENCE = 15.0
-UNIT = Path(__file__).parents[2] / "packaging/systemd/sacip-tun@.service"
+UNIT = Path(__file__).parents[2] / "distribution/systemd/sacip-tun@.service"
 # linux/capability.h
 CAPABILITIES = {"CAP_NET_BIND_SERVICE": 10, "CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 # Moves the kept descriptors to 3 and up, as systemd does between fork and exec.
