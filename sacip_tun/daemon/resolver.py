@@ -20,7 +20,7 @@ LAST_PAUSE = 30.0
 class Resolver:
     """Keeps one name resolved. `found` gets the addresses, best first; `failed` the reason."""
 
-    __slots__ = ("_failed", "_found", "_task", "begun", "resolved", "text")
+    __slots__ = ("_ended", "_failed", "_found", "_task", "begun", "resolved", "text")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Resolver:
         self.text = text
         self.resolved = False
         self.begun = False
+        self._ended = False
         self._found = found
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
@@ -44,7 +45,7 @@ class Resolver:
     def start(self) -> None:
         """Resolve, in the background; harmless while a resolution is under way."""
         self.begun = True
-        if self._task is None:
+        if self._task is None and not self._ended:
             self._task = asyncio.ensure_future(self._resolve())
 
     def restart(self) -> None:
@@ -57,6 +58,11 @@ class Resolver:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+
+    def end(self) -> None:
+        """Never resolve again, whoever asks: the user wrote something else."""
+        self.stop()
+        self._ended = True
 
     async def _resolve(self) -> None:
         pause = FIRST_PAUSE

@@ -33,12 +33,11 @@ from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.recall import Recall
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
 from sacip_tun.daemon.reload import Reloader
-from sacip_tun.daemon.resolver import literal
+from sacip_tun.daemon.setup import set_up
 from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
-from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.linux.tun import Tun
@@ -63,12 +62,6 @@ from sacip_tun.protocol.tunnel import Tunnel
 LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
-# wg-quick's words for where routes go; with `off` there are none.
-TABLE_NAMES = {"auto": "main", "off": "main"}
-# Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
-OVERHEAD = 80
-# An outer network of 1500 bytes less that (wireguard-go: DefaultMTU).
-DEFAULT_MTU = 1420
 
 
 class Service:
@@ -229,8 +222,8 @@ class Service:
         ports = settings.listen_port, settings.fwmark
         self._outlets.open(*ports, self._keeper.sockets(*ports, **how))
         stack.callback(self._outlets.close)
-        if self._bare is not None and self._bare.tun is not None:
-            self._tun = Tun.adopt(self._bare.tun, **how)
+        if self._bare is not None:
+            self._tun = self._bare.tun
         else:
             self._tun = self._keeper.tun(settings.name, **how) or Tun.open(settings.name, **how)
         stack.callback(self._tun.close)
@@ -248,20 +241,9 @@ class Service:
             self.tunnel.add_peer(settings, peer.allowed_ips, now=clock.now())
 
     def _configure(self) -> None:
-        settings = self.config.interface
-        if self._bare is not None:
-            self.mtu = settings.mtu or DEFAULT_MTU
-            interface.prepare(self._tun.index, self.mtu)
-            return
-        literals = [literal(str(peer.endpoint)) for peer in self.config.peers if peer.endpoint]
-        hosts = [endpoint.host for endpoint in literals if endpoint is not None]
-        self.mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
-        table = interface.table_number(TABLE_NAMES.get(settings.table, settings.table))
-        routes = self.config.routes
-        index = self._tun.index
-        interface.configure(index, settings.addresses, self.mtu, routes, table=table)
-        if self._keeper.taken:
-            interface.prune(index, settings.addresses, routes, table=table)
+        # The MTU of a bare interface is what somebody set: it is read.
+        if self._bare is None:
+            self.mtu = set_up(self._tun.index, self.config, prune=bool(self._keeper.taken))
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
@@ -305,7 +287,9 @@ class Service:
 
     async def _serve_uapi(self, stack: AsyncExitStack) -> None:
         """Let `wg` see and change it."""
-        stack.callback(MtuFollower(self._tun.fileno(), self._mtu_changed).close)
+        follower = MtuFollower(self._tun.fileno(), self._mtu_changed)
+        stack.callback(follower.close)
+        follower.look()
         desk = UapiDesk(self.tunnel, self.reconfigurer, self.journal, self._figures)
         stack.push_async_callback(desk.stop)
         if self._bare is None:
