@@ -59,7 +59,7 @@ def add(hub: Hub, options: Namespace) -> int:
         try:
             live = hub.let_in(peer.public, peer.preshared, peer.allowed)
             show(printed)
-        except (Failure, OSError):
+        except BaseException:
             # Nobody has its key: it shall not be there.
             replace_text(path, text)
             with suppress(Failure):

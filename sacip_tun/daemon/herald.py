@@ -49,7 +49,7 @@ class Herald:
 
     def news(self) -> None:
         """Tell the line again, in a moment, together with whatever happens until then."""
-        if self._manager.is_there and self._news is None:
+        if self._news is None:
             self._news = asyncio.get_running_loop().call_later(PAUSE, self._retell)
 
     def _retell(self) -> None:

@@ -49,10 +49,6 @@ class Memory:
         place = self._places.get(key)
         return place is not None and place[0] == remote
 
-    def forget(self, key: bytes) -> None:
-        """Know nothing of a peer from the next time on that all is written anew."""
-        self._places.pop(key, None)
-
     def since(self, moment: float) -> Iterator[tuple[bytes, Endpoint]]:
         """Yield who was noted at `moment` (CLOCK_BOOTTIME, seconds) or later, and where."""
         for key, (remote, when) in self._places.items():

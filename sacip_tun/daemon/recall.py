@@ -11,7 +11,6 @@ from sacip_tun.daemon import clock
 from sacip_tun.daemon.addressbook import PAUSE, TOGETHER
 from sacip_tun.daemon.memory import Memory
 from sacip_tun.protocol import limits
-from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.tunnel import Tunnel
 
@@ -22,7 +21,6 @@ class Recall:
     def __init__(self, tunnel: Tunnel, memory: Memory) -> None:
         self._tunnel = tunnel
         self._memory = memory
-        self._lost: dict[bytes, Endpoint] = {}
 
     def note(self, peer: Peer, *, fresh: bool) -> None:
         """Note where a peer is: anew with a `fresh` session, else where that is somewhere else."""
@@ -35,14 +33,9 @@ class Recall:
     async def all(self, settle: Callable[[], None]) -> None:
         """Call, a few at a time, all that can have had a session a moment ago."""
         recent = self._memory.since(clock.now() - limits.REJECT_AFTER_TIME)
-        self._lost = {key: remote for key, remote in recent if key in self._tunnel.peers}
-        for count, key in enumerate(list(self._lost), start=1):
-            self.one(key)
+        lost = [(key, remote) for key, remote in recent if key in self._tunnel.peers]
+        for count, (key, remote) in enumerate(lost, start=1):
+            self._tunnel.peers[key].remembered(remote, now=clock.now())
             if not count % TOGETHER:
                 settle()
                 await asyncio.sleep(PAUSE)
-
-    def one(self, key: bytes) -> None:
-        """Call a peer where it was, once more when its name is resolved: both may be right."""
-        if key in self._lost and key in self._tunnel.peers:
-            self._tunnel.peers[key].remembered(self._lost[key], now=clock.now())

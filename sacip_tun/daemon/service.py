@@ -132,7 +132,7 @@ class Service:
             self.settle()
             await self._book.first_lookups()
             gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
-            self._herald.ready()
+            self._announce(stack)
             yield
             self._herald.stopping()
             self.journal.note("down")
@@ -143,14 +143,17 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-        if not self._herald.is_heard:
-            await self._stopping.wait()
-            return
-        # Not where nobody supervises us: a terminal that is closed ends what runs in it.
-        loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
-        reloading = asyncio.ensure_future(self._reload_when_asked())
         await self._stopping.wait()
-        reloading.cancel()
+
+    def _announce(self, stack: AsyncExitStack) -> None:
+        """Tell the service manager that it is up, and reload when that one says so."""
+        if self._herald.is_heard:
+            # Not where nobody supervises us: a terminal that is closed ends what runs in it.
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
+            stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+            stack.callback(asyncio.ensure_future(self._reload_when_asked()).cancel)
+        self._herald.ready()
 
     async def _reload_when_asked(self) -> None:
         while True:
@@ -354,8 +357,9 @@ class Service:
             asyncio.get_running_loop().call_soon(self._watcher.look_at, event.peer)
         if isinstance(event, PathMtu):
             self._offloads.retry_sending()
-        self._recall.note(peer, fresh=isinstance(event, SessionReady))
-        self._herald.news()
+        if self._herald.is_heard:
+            self._recall.note(peer, fresh=isinstance(event, SessionReady))
+            self._herald.news()
         self._flush(peer)
 
     def _line(self) -> str:
@@ -397,7 +401,6 @@ class Service:
         self.journal.note("send-refused", local=source, remote=str(remote), why=why, fix=fix)
 
     def _found(self, key: bytes) -> None:
-        self._recall.one(key)
         self._watcher.forget(key)
         self.settle()
 

@@ -58,7 +58,8 @@ def configure(sock: socket.socket, version: int, mark: int) -> None:
     """Set up a socket of IP `version` with SO_MARK `mark`, 0 for none. Raises OSError."""
     level, pktinfo = PKTINFO[version]
     if version == 6:
-        sock.setsockopt(level, socket.IPV6_V6ONLY, 1)
+        if not sock.getsockopt(level, socket.IPV6_V6ONLY):  # one that is bound refuses even this
+            sock.setsockopt(level, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
     else:
         sock.setsockopt(level, pktinfo, 1)

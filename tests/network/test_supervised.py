@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from plain_tunnel import PlainTunnel
 from supervisor import Supervisor
 
 from sacip_tun.lab.connection import Connection, survived
@@ -64,8 +65,7 @@ def test_an_inner_connection_outlives_a_crash_and_an_upgrade(home: Home) -> None
     home.supervisor.kill(signal.SIGKILL)
     assert home.index() == index, "the interface lives on while nobody runs"
     home.supervisor.start()
-    assert "taken back" in home.supervisor.log
-    assert "what=tun" not in home.supervisor.log
+    assert "taken back           what=udp4, udp6, tun, peers" in home.supervisor.log
     time.sleep(1.5)
     assert home.supervisor.kill(signal.SIGTERM) == 0
     assert home.supervisor.wait_for("STOPPING") == {"STOPPING": "1"}
@@ -115,12 +115,25 @@ def test_what_the_file_says_no_more_is_taken_from_an_interface_that_stays(home: 
     home.laptop.reach("10.9.0.1")
 
 
-def test_another_port_needs_other_sockets_and_the_old_ones_are_not_kept(home: Home) -> None:
-    home.supervisor.kill()
-    home.path.write_text(home.path.read_text().replace("51820", "51821"))
-    home.supervisor.start()
-    ports = home.hub.host.run(["ss", "-ulnH"]).stdout
-    assert (("51821" in ports), ("51820" in ports)) == (True, False)
+def test_a_wireguard_peer_is_called_again_just_as_well() -> None:
+    with Network() as network:
+        segment = network.segment("lan")
+        hosts = [network.host(name) for name in ("plain", "hub")]
+        for host, number in zip(hosts, (22, 101), strict=True):
+            host.plug(segment, "eth0", f"192.168.1.{number}/24")
+        plain, hub = PlainTunnel(hosts[0], "10.9.0.2/24"), LabTunnel(hosts[1], "10.9.0.1/24")
+        path = hub.configuration(Remote(plain.keys.public, allowed=("10.9.0.2/32",)))
+        with Supervisor(hosts[1], str(path)) as supervisor:
+            supervisor.start()
+            plain.up(Remote(hub.keys.public, "192.168.1.101:51820", ("10.9.0.1/32",)))
+            hosts[0].run(["ping", "-n", "-c", "1", "-W", "5", "10.9.0.1"])
+            supervisor.kill()
+            supervisor.start()
+            # The peer says nothing: only who calls it can reach it.
+            hub.reach("10.9.0.2")
+            assert "handshake completed" in supervisor.log
+            assert "as initiator" in supervisor.log
+            assert "unanswered" not in supervisor.log
 
 
 def test_a_reload_changes_what_the_file_changes_and_breaks_no_session(home: Home) -> None:
@@ -142,11 +155,17 @@ def test_a_reload_changes_what_the_file_changes_and_breaks_no_session(home: Home
     reload(home)
     assert "restart_for=mtu" in home.supervisor.log
     home.laptop.reach("10.9.0.1")
-    # The sockets that are kept are the new ones.
+    # The sockets that are kept are the new ones, as long as the file asks for their port.
     home.supervisor.kill()
     home.supervisor.start()
     assert home.hub.status()["listen_port"] == 51821
-    assert "udp4" in home.supervisor.log.partition("taken back")[2].partition("\n")[0]
+    assert "what=udp4, udp6, tun, peers" in home.supervisor.log
+    home.supervisor.kill()
+    home.path.write_text(good)
+    home.supervisor.start()
+    assert home.hub.status()["listen_port"] == 51820
+    assert "what=tun, peers" in home.supervisor.log
+    assert "51821" not in home.hub.host.run(["ss", "-ulnH"]).stdout
 
 
 def reload(home: Home) -> None:
