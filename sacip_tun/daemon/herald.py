@@ -25,11 +25,6 @@ class Herald:
         self._news: asyncio.TimerHandle | None = None
         self._sign: asyncio.TimerHandle | None = None
 
-    @property
-    def is_heard(self) -> bool:
-        """Whether anybody supervises us."""
-        return self._manager.is_there
-
     def ready(self) -> None:
         """Say that the interface is up; signs of life begin."""
         self._manager.tell("READY=1", self._status())

@@ -20,20 +20,17 @@ from sacip_tun.config import Config
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
-from sacip_tun.daemon.herald import Herald
 from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
-from sacip_tun.daemon.keeper import Keeper
 from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.mtufollower import MtuFollower
 from sacip_tun.daemon.offloads import Offloads, options
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
-from sacip_tun.daemon.recall import Recall
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
-from sacip_tun.daemon.reload import Reloader
 from sacip_tun.daemon.setup import set_up
+from sacip_tun.daemon.supervision import Supervision
 from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
@@ -79,9 +76,6 @@ class Service:
         manager: ServiceManager | None = None,
     ) -> None:
         self._name = config.interface.name
-        manager = manager or ServiceManager()
-        self._keeper = Keeper(manager)
-        self._herald = Herald(manager, self._line)
         self._run_directory = run_directory
         self._bare = bare
         self._stopping = asyncio.Event()
@@ -94,14 +88,15 @@ class Service:
         )
         self._outlets = Outlets(config.interface.offload)
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
-        self._reloader = Reloader(config, self.reconfigurer, self.tunnel, self.journal)
+        self._supervision = Supervision(
+            manager, config, self.reconfigurer, self.tunnel, self.journal
+        )
         self.mtu = 0
         self.faults = 0
         self._untold: Sequence[str] = ()
         self._rang_at = 0.0
         self._wakeup: Wakeup
         self._tun: Tun
-        self._recall: Recall
         self._offloads: Offloads
         self._pump: Pump
         self._guard: LoopGuard
@@ -128,15 +123,14 @@ class Service:
             await self._serve_uapi(stack)
             self.journal.note("up", port=self.listen_port, mtu=self.mtu)
             self._look_up(stack)
-            await self._call_again()
+            await self._supervision.call_again(self.settle)
             self.settle()
             await self._book.first_lookups()
             gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
-            self._announce(stack)
+            self._supervision.announce(stack)
             yield
-            self._herald.stopping()
+            self._supervision.leave()
             self.journal.note("down")
-            self._keeper.leave()
 
     async def until_stopped(self) -> None:
         """Wait for `stop`, SIGINT or SIGTERM."""
@@ -145,30 +139,13 @@ class Service:
             loop.add_signal_handler(number, self.stop)
         await self._stopping.wait()
 
-    def _announce(self, stack: AsyncExitStack) -> None:
-        """Tell the service manager that it is up, and reload when that one says so."""
-        if self._herald.is_heard:
-            # Not where nobody supervises us: a terminal that is closed ends what runs in it.
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGHUP, self._reloader.ask)
-            stack.callback(loop.remove_signal_handler, signal.SIGHUP)
-            stack.callback(asyncio.ensure_future(self._reload_when_asked()).cancel)
-        self._herald.ready()
-
-    async def _reload_when_asked(self) -> None:
-        while True:
-            await self._reloader.asked()
-            self._herald.reloading()
-            await self._reloader.reload()
-            self._herald.ready()
-
     def stop(self) -> None:
         """End; harmless when repeated. What the service manager keeps for the next one stays."""
         self._stopping.set()
 
     def _end_for_good(self) -> None:
         """End; and there shall be no interface any longer."""
-        self._keeper.final = True
+        self._supervision.keeper.final = True
         self.stop()
 
     def settle(self) -> None:
@@ -223,17 +200,15 @@ class Service:
         settings = self.config.interface
         how = options(settings.offload)
         ports = settings.listen_port, settings.fwmark
-        self._outlets.open(*ports, self._keeper.sockets(*ports, **how))
+        kept = self._supervision.keeper
+        self._outlets.open(*ports, kept.sockets(*ports, **how))
         stack.callback(self._outlets.close)
         if self._bare is not None:
             self._tun = self._bare.tun
         else:
-            self._tun = self._keeper.tun(settings.name, **how) or Tun.open(settings.name, **how)
+            self._tun = kept.tun(settings.name, **how) or Tun.open(settings.name, **how)
         stack.callback(self._tun.close)
-        memory = self._keeper.memory()
-        stack.callback(memory.close)
-        self._recall = Recall(self.tunnel, memory)
-        self._keeper.keep(self._tun, self._outlets.sockets, memory)
+        self._supervision.begin(self._tun, self._outlets.sockets, stack)
         self._offloads = Offloads(settings.offload, self._tun, self._outlets.sockets)
         self._offloads.probe()
 
@@ -246,7 +221,7 @@ class Service:
     def _configure(self) -> None:
         # The MTU of a bare interface is what somebody set: it is read.
         if self._bare is None:
-            self.mtu = set_up(self._tun.index, self.config, prune=bool(self._keeper.taken))
+            self.mtu = set_up(self._tun.index, self.config, prune=self._supervision.took_over)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
@@ -303,7 +278,7 @@ class Service:
 
     def _rebound(self) -> None:
         self._guard.listens_on(self.listen_port)
-        self._keeper.rebound(self._outlets.sockets)
+        self._supervision.keeper.rebound(self._outlets.sockets)
 
     def _figures(self) -> tuple[int, int]:
         return self.listen_port, self.mtu
@@ -314,11 +289,6 @@ class Service:
     def _look_up(self, stack: AsyncExitStack) -> None:
         stack.callback(self._book.stop)
         self._book.start(self.config.peers)
-
-    async def _call_again(self) -> None:
-        if self._keeper.taken:
-            self.journal.note("taken-back", what=", ".join(self._keeper.taken))
-            await self._recall.all(self.settle)
 
     @property
     def config(self) -> Config:
@@ -357,13 +327,8 @@ class Service:
             asyncio.get_running_loop().call_soon(self._watcher.look_at, event.peer)
         if isinstance(event, PathMtu):
             self._offloads.retry_sending()
-        if self._herald.is_heard:
-            self._recall.note(peer, fresh=isinstance(event, SessionReady))
-            self._herald.news()
+        self._supervision.noticed(peer, fresh=isinstance(event, SessionReady))
         self._flush(peer)
-
-    def _line(self) -> str:
-        return status.line(self.tunnel, self.journal)
 
     def _looked(self) -> None:
         """Look a name up where addresses of this host changed: it may lead to where they do.
