@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # The lab and the tests build network namespaces: as root, by sudo where that is needed.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test check unit network performance handover clean
+.PHONY: demo test check unit network performance handover deb clean
 
 demo: .venv/ready
 	$(AS_ROOT) .venv/bin/sacip-tun lab
@@ -35,6 +35,11 @@ handover: .venv/ready-for-tests
 	tools/system-packages bench
 	$(PYTHON) -m pip install -q -e ".[report]"
 	$(AS_ROOT) $(PYTHON) benchmarks/handover.py --json build/handover.json --report docs
+
+# A Debian package of this tree: build/sacip-tun_VERSION_ARCHITECTURE.deb.
+deb: .venv/ready
+	$(PYTHON) -m pip install -q -e ".[deb]"
+	$(PYTHON) distribution/build_deb.py
 
 .venv/ready: pyproject.toml
 	tools/system-packages demo

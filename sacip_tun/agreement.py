@@ -11,6 +11,7 @@ from typing import Any
 
 RUN_DIRECTORY = Path("/run/sacip-tun")
 STATUS_SCHEMA = "sacip-tun/status/1"
+PEERS_SCHEMA = "sacip-tun/peers/1"
 EVENT_SCHEMA = "sacip-tun/event/1"
 
 PEER_MOVED = "peer moved"
@@ -40,7 +41,7 @@ INNER = (
     "fault",
 )
 # About the interface and its listeners themselves: no hook is run for these.
-OWN = ("up", "down", "lost", "hook-failed")
+OWN = ("up", "down", "taken-back", "reloaded", "lost", "hook-failed")
 KINDS = frozenset({*TOLD, *INNER, *OWN})
 
 

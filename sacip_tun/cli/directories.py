@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sacip_tun.agreement import RUN_DIRECTORY
+from sacip_tun.client.uapi import DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Directories:
     """Our configurations and the keys that `up` makes."""
     wireguard: Path = Path("/etc/wireguard")
     """wg-quick's configurations, which we take unchanged."""
+    uapi: Path = DIRECTORY
+    """The sockets of `wg`, one an interface: NAME.sock."""
 
     @property
     def configurations(self) -> tuple[Path, Path]:

@@ -47,7 +47,7 @@ def _command(config: Config, peer: PeerConfig | None, own: str) -> Iterator[str]
         yield from ("--listen-port", str(endpoint.port))
     yield "--peer"
     if interface.listen_port:
-        outer = _outer_address(endpoint.host if endpoint else ANYWHERE)
+        outer = outer_address(endpoint.host if endpoint else ANYWHERE)
         yield f"{own}@{outer}:{interface.listen_port}"
     else:
         yield own
@@ -70,12 +70,12 @@ def _address_of_other(address: Interface, peer: PeerConfig | None) -> str:
     return f"{found}/{address.network.prefixlen}" if found else "ADDRESS"
 
 
-def _outer_address(towards: str) -> str:
+def outer_address(towards: str) -> str:
     """Return this host's address on the way to a literal address, bracketed for IPv6."""
     try:
         version = ip_address(towards).version
     except ValueError:
-        return _outer_address(ANYWHERE)
+        return outer_address(ANYWHERE)
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TextIO
 
 from sacip_tun.cli.keys import new_private_key
 from sacip_tun.config import exists, read_key_file
@@ -33,9 +34,8 @@ class KeyFile:
             return
         try:
             self._make_directories()
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            self._saved = True
-            with os.fdopen(descriptor, "w") as file:
+            with _new_file(self.path) as file:
+                self._saved = True
                 file.write(self.text + "\n")
         except OSError as error:
             self.undo()
@@ -59,3 +59,16 @@ class KeyFile:
         for directory in reversed(missing):
             directory.mkdir(mode=0o700)
             self._directories.append(directory)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that was not there and that only its owner may read. Raises Failure."""
+    try:
+        with _new_file(path) as file:
+            file.write(text)
+    except OSError as error:
+        raise Failure(f"{path} cannot be made: {error.strerror}", "give another one") from None
+
+
+def _new_file(path: Path) -> TextIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")

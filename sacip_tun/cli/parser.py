@@ -36,6 +36,7 @@ COMMANDS = {
     "monitor": Command("monitor", "print events while they happen, one a line"),
     "wait": Command("wait", "wait until a tunnel is up, its peer is there, or a move is done"),
     "move": Command("move", "move to another address, telling the peers first"),
+    "peer": Command("peer", "add, list and remove the peers of a hub"),
     "lab": Command("lab", "a network on this machine to watch a tunnel move in"),
     "genkey": Command("keys", "print a new private key", "configure_genkey"),
     "pubkey": Command("keys", "print the public key of a private key", "configure_pubkey"),
@@ -97,18 +98,29 @@ def build(command: str) -> tuple[Parser, Parser]:
 
     Where `command` is no command, both are the same. Raises Failure where its module is missing.
     """
+    parser, children = _table()
+    if command in children:
+        _configure(COMMANDS[command], children[command])
+    return parser, children.get(command, parser)
+
+
+def whole() -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser with every command configured, and theirs: for manuals and completion."""
+    parser, children = _table()
+    for name, child in children.items():
+        _configure(COMMANDS[name], child)
+    return parser, children
+
+
+def _table() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser("sacip-tun", DESCRIPTION, EXAMPLES)
     parser.add_argument("--version", action="version", version=f"sacip-tun {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    chosen = parser
-    for name, row in COMMANDS.items():
-        # argparse lists the commands in the order in which they are added.
-        child = commands.add_parser(name, help=row.summary)
+    # argparse lists the commands in the order in which they are added.
+    children = {name: commands.add_parser(name, help=row.summary) for name, row in COMMANDS.items()}
+    for name, child in children.items():
         child.prog = f"sacip-tun {name}"
-        if name == command:
-            chosen = child
-            _configure(row, child)
-    return parser, chosen
+    return parser, children
 
 
 def _configure(row: Command, parser: Parser) -> None:

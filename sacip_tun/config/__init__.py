@@ -10,6 +10,7 @@ A plain wg-quick file works unchanged. The names here are the room's door:
 Nothing here is resolved or looked up in the network: an endpoint stays host text and a port.
 """
 
+from sacip_tun.config import editing
 from sacip_tun.config.assembly import assemble, parse
 from sacip_tun.config.errors import ConfigError, UnreadableError
 from sacip_tun.config.files import exists, find, load, read_key_file
@@ -39,6 +40,7 @@ __all__ = [
     "Section",
     "UnreadableError",
     "assemble",
+    "editing",
     "exists",
     "find",
     "load",

@@ -26,7 +26,8 @@ def load(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Config:
     # Parsed first: an example whose placeholders are not filled in has no secret to protect yet.
     config = parse(text, path.name.removesuffix(".conf"), str(path))
     warnings = _permission_warnings(path, status, lenient=path.parent in directories[1:])
-    config = Config(config.interface, config.peers, (*warnings, *config.warnings))
+    warnings = (*warnings, *config.warnings)
+    config = replace(config, warnings=warnings, source=path.absolute())
     return _without_foreign_hooks(config, path, status)
 
 
@@ -92,6 +93,11 @@ def read_key_file(path: Path) -> tuple[str, tuple[str, ...]]:
     if not text.strip():
         raise ConfigError("the key file is empty", "sacip-tun genkey makes a key", source=str(path))
     return text.strip(), warnings
+
+
+def read(path: Path) -> str:
+    """Return a file's text. Raises ConfigError."""
+    return _read(path)[0]
 
 
 def _read(path: Path) -> tuple[str, os.stat_result]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
 
 from sacip_tun.protocol.address import Host
 
@@ -104,6 +105,8 @@ class Config:
     interface: InterfaceConfig
     peers: tuple[PeerConfig, ...] = ()
     warnings: tuple[str, ...] = ()
+    source: Path | None = field(default=None, compare=False)
+    """The file that it was read from, where there is one."""
 
     @property
     def routes(self) -> tuple[Network, ...]:

@@ -14,6 +14,7 @@ from sacip_tun.config import Config
 from sacip_tun.daemon.journal import Record
 from sacip_tun.daemon.service import Service
 from sacip_tun.linux.errors import SetupError
+from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.errors import LocalError
 
@@ -40,7 +41,7 @@ def _run_here(config: Config, say: Say, warn: Warn) -> int:
         if failure is not None:
             raise failure
 
-    uvloop.run(_serve(config, report, say))
+    uvloop.run(_serve(config, report, say, ServiceManager.of(os.environ)))
     return Exit.OK
 
 
@@ -87,11 +88,12 @@ def _run_detached(config: Config, writer: int) -> None:
                 pipe.write(json.dumps([warnings, said]).encode())
                 pipe.close()
 
-        uvloop.run(_serve(config, report, lambda _record: None))
+        # Nobody supervises a process that left its session.
+        uvloop.run(_serve(config, report, lambda _record: None, ServiceManager()))
 
 
-async def _serve(config: Config, report: Report, say: Say) -> None:
-    service = Service(config)
+async def _serve(config: Config, report: Report, say: Say, manager: ServiceManager) -> None:
+    service = Service(config, manager=manager)
     service.journal.log = say
     try:
         async with service.running():

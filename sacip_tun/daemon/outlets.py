@@ -1,6 +1,6 @@
 """The outlets: the UDP sockets of one tunnel, whose port and mark may change while it runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sacip_tun.config import Offload
 from sacip_tun.daemon.offloads import options
@@ -32,13 +32,16 @@ class Outlets:
         """The address families that there is a socket for."""
         return frozenset(socket.version for socket in self.sockets)
 
-    def open(self, port: int, mark: int) -> None:
+    def open(self, port: int, mark: int, kept: Iterable[UdpSocket] = ()) -> None:
         """Listen on `port`, 0 for a random one, with SO_MARK `mark`, 0 for none.
 
-        What was open before is closed, but only when the new one is. Raises SocketError.
+        Sockets that were `kept` from an earlier time are taken instead of new ones. What was open
+        before is closed, but only when the new one is. Raises SocketError.
         """
-        pair = UdpSocket.open_pair(port, mark, **self._options)
-        opened = [socket for socket in pair if socket is not None]
+        opened = list(kept)
+        if not opened:
+            pair = UdpSocket.open_pair(port, mark, **self._options)
+            opened = [socket for socket in pair if socket is not None]
         self.swap(opened)
         before = self.sockets[:]
         self.sockets[:] = opened

@@ -30,11 +30,13 @@ from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
 from sacip_tun.daemon.setup import set_up
+from sacip_tun.daemon.supervision import Supervision
 from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux.netlink import NetlinkMonitor
+from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.linux.tun import Tun
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import (
@@ -74,6 +76,7 @@ class Service:
         run_directory: Path = RUN_DIRECTORY,
         *,
         bare: Bare | None = None,
+        manager: ServiceManager | None = None,
     ) -> None:
         self._name = config.interface.name
         self._run_directory = run_directory
@@ -88,6 +91,9 @@ class Service:
         )
         self._outlets = Outlets(config.interface.offload)
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
+        self._supervision = Supervision(
+            manager, config, self.reconfigurer, self.tunnel, self.journal
+        )
         self.mtu = 0
         self.faults = 0
         self._untold: Sequence[str] = ()
@@ -120,10 +126,13 @@ class Service:
             await self._serve_uapi(stack)
             self.journal.note("up", port=self.listen_port, mtu=self.mtu)
             self._look_up(stack)
+            await self._supervision.call_again(self.settle)
             self.settle()
             await self._book.first_lookups()
             gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
+            self._supervision.announce(stack)
             yield
+            self._supervision.leave()
             self.journal.note("down")
 
     async def until_stopped(self) -> None:
@@ -134,8 +143,13 @@ class Service:
         await self._stopping.wait()
 
     def stop(self) -> None:
-        """End; harmless when repeated."""
+        """End; harmless when repeated. What the service manager keeps for the next one stays."""
         self._stopping.set()
+
+    def _end_for_good(self) -> None:
+        """End; and there shall be no interface any longer."""
+        self._supervision.keeper.final = True
+        self.stop()
 
     def settle(self) -> None:
         """Drain what the protocol has to say, and arm its next timer."""
@@ -188,13 +202,17 @@ class Service:
 
     def _open(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
-        self._outlets.open(settings.listen_port, settings.fwmark)
+        how = options(settings.offload)
+        ports = settings.listen_port, settings.fwmark
+        kept = self._supervision.keeper
+        self._outlets.open(*ports, kept.sockets(*ports, **how))
         stack.callback(self._outlets.close)
         if self._bare is not None:
             self._tun = self._bare.tun
         else:
-            self._tun = Tun.open(settings.name, **options(settings.offload))
+            self._tun = kept.tun(settings.name, **how) or Tun.open(settings.name, **how)
         stack.callback(self._tun.close)
+        self._supervision.begin(self._tun, self._outlets.sockets, stack)
         self._offloads = Offloads(settings.offload, self._tun, self._outlets.sockets)
         self._offloads.probe()
 
@@ -207,7 +225,7 @@ class Service:
     def _configure(self) -> None:
         # The MTU of a bare interface is what somebody set: it is read.
         if self._bare is None:
-            self.mtu = set_up(self._tun.index, self.config)
+            self.mtu = set_up(self._tun.index, self.config, prune=self._supervision.took_over)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
@@ -231,7 +249,7 @@ class Service:
             PythonCodec(),
             mtu=self.mtu,
             settle=self.settle,
-            gone=self.stop,
+            gone=self._end_for_good,
         )
         self._pump.outbound.dscp = self.config.interface.dscp
         self._pump.sender.path_failed = self._watcher.path_failed
@@ -242,7 +260,7 @@ class Service:
         self._outlets.swap = lambda sockets: self._pump.rebind(sockets, loop)
         self.reconfigurer.wire(self._book, self._watcher)
         self.reconfigurer.settle = self.settle
-        self.reconfigurer.rebound = lambda: self._guard.listens_on(self.listen_port)
+        self.reconfigurer.rebound = self._rebound
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
@@ -260,7 +278,11 @@ class Service:
             self._untold = await desk.try_to_start()
         else:
             await desk.start(self._bare.listener)
-            desk.watch(self.stop)
+            desk.watch(self._end_for_good)
+
+    def _rebound(self) -> None:
+        self._guard.listens_on(self.listen_port)
+        self._supervision.keeper.rebound(self._outlets.sockets)
 
     def _figures(self) -> tuple[int, int]:
         return self.listen_port, self.mtu
@@ -309,6 +331,7 @@ class Service:
             asyncio.get_running_loop().call_soon(self._watcher.look_at, event.peer)
         if isinstance(event, PathMtu):
             self._offloads.retry_sending()
+        self._supervision.noticed(peer, fresh=isinstance(event, SessionReady))
         self._flush(peer)
 
     def _looked(self) -> None:
@@ -393,5 +416,5 @@ class Service:
             return await planned.run(request)
 
     async def _down(self, _request: Answer) -> Answer:
-        self.stop()
+        self._end_for_good()
         return {}

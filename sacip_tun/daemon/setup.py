@@ -10,10 +10,10 @@ TABLE_NAMES = {"auto": "main", "off": "main"}
 OVERHEAD = 80
 
 
-def set_up(index: int, config: Config) -> int:
+def set_up(index: int, config: Config, *, prune: bool) -> int:
     """Give an interface its addresses, MTU and routes, and bring it up; returns the MTU.
 
-    Raises InterfaceError.
+    With `prune` it loses what it has from an earlier time. Raises InterfaceError, OSError.
     """
     settings = config.interface
     literals = [literal(str(peer.endpoint)) for peer in config.peers if peer.endpoint]
@@ -21,4 +21,6 @@ def set_up(index: int, config: Config) -> int:
     mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
     table = interface.table_number(TABLE_NAMES.get(settings.table, settings.table))
     interface.configure(index, settings.addresses, mtu, config.routes, table=table)
+    if prune:
+        interface.prune(index, settings.addresses, config.routes, table=table)
     return mtu

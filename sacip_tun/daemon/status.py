@@ -17,7 +17,10 @@ It never says connected when it is not. From the worst to the best, the first th
 | idle             | there is no session, and nobody wants one                                   |
 """
 
+import time
+from collections import Counter
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from sacip_tun.agreement import STATUS_SCHEMA
@@ -32,6 +35,9 @@ from sacip_tun.protocol.sacip import LocalState
 from sacip_tun.protocol.tunnel import Tunnel
 
 Document = dict[str, Any]
+
+# States of peers that nobody needs to look after.
+QUIET = frozenset({"idle", "no endpoint"})
 
 
 def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journal) -> Document:
@@ -87,6 +93,20 @@ def _states(peer: Peer, configured: str | None, *, now: float) -> Iterator[str]:
     if peer.can_seal(now=now):
         yield "moving" if state is LocalState.CHANGING else "connected"
     yield "connecting" if peer.connecting else "idle"
+
+
+def line(tunnel: Tunnel, journal: Journal) -> str:
+    """Return how it stands in one line, as `systemctl status` shows it."""
+    now = clock.now()
+    states = Counter(peer_state(peer, None, now=now) for peer in tunnel.peers.met)
+    parts = [f"connected to {states.pop('connected', 0)} of {len(tunnel.peers)} peers"]
+    parts += [f"{number} {state}" for state, number in states.items() if state not in QUIET]
+    moves = [journal.moves(peer.key)[-1] for peer in tunnel.peers.met if journal.moves(peer.key)]
+    if moves:
+        last = max(moves, key=itemgetter("time_unix"))
+        at = time.strftime("%H:%M:%S", time.localtime(last["time_unix"]))
+        parts.append(f"last handover took {last['milliseconds']:.0f} ms, at {at}")
+    return ", ".join(parts)
 
 
 def document(

@@ -4,7 +4,7 @@ import errno
 import socket
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
 from struct import Struct
 
@@ -17,6 +17,7 @@ from sacip_tun.linux.rtnetlink import (
     NLM_F_EXCL,
     NLM_F_REPLACE,
     RTM_DELADDR,
+    RTM_DELROUTE,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWROUTE,
@@ -81,6 +82,32 @@ def configure(
             _add_address(sock, index, address)
         _bring_up(sock, index, mtu)
         _add_routes(sock, index, _wanted(routes, addresses if table == TABLE_MAIN else ()), table)
+
+
+def prune(
+    index: int,
+    addresses: Collection[Interface],
+    routes: Iterable[Network],
+    *,
+    table: int = TABLE_MAIN,
+) -> None:
+    """Take away what an interface has from an earlier time, and `configure` did not give it.
+
+    Raises OSError.
+    """
+    wanted = {(network, table) for network in routes}
+    with RtnetlinkSocket() as sock:
+        for there in present(address_of, sock.addresses()):
+            address = ip_interface(f"{there.host}/{there.prefix_length}")
+            if there.interface == index and address not in addresses:
+                sock.request(address_message(index, address), RTM_DELADDR)
+        stale = [
+            route_body(index, route.destination, route.table)
+            for route in sock.routes()
+            if route.interface == index and (route.destination, route.table) not in wanted
+        ]
+        # Those that the kernel made for the addresses have another origin, and are not found.
+        sock.request_each(stale, RTM_DELROUTE, 0)
 
 
 def prepare(index: int, mtu: int) -> None:

@@ -42,20 +42,24 @@ def segments(sock: socket.socket) -> bool:
     return True
 
 
-def receive_runs(sock: socket.socket) -> bool:
-    """Ask for UDP_GRO; before Linux 5.0 there is none, and datagrams come one at a time."""
+def receive_runs(sock: socket.socket, *, wanted: bool) -> bool:
+    """Ask for UDP_GRO or not, and tell whether it is on.
+
+    Before Linux 5.0 there is none, and datagrams come one at a time.
+    """
     try:
-        sock.setsockopt(socket.SOL_UDP, UDP_GRO, 1)
+        sock.setsockopt(socket.SOL_UDP, UDP_GRO, int(wanted))
     except OSError:
         return False
-    return True
+    return wanted
 
 
 def configure(sock: socket.socket, version: int, mark: int) -> None:
     """Set up a socket of IP `version` with SO_MARK `mark`, 0 for none. Raises OSError."""
     level, pktinfo = PKTINFO[version]
     if version == 6:
-        sock.setsockopt(level, socket.IPV6_V6ONLY, 1)
+        if not sock.getsockopt(level, socket.IPV6_V6ONLY):  # one that is bound refuses even this
+            sock.setsockopt(level, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(level, socket.IPV6_RECVPKTINFO, 1)
     else:
         sock.setsockopt(level, pktinfo, 1)
@@ -63,7 +67,7 @@ def configure(sock: socket.socket, version: int, mark: int) -> None:
     with contextlib.suppress(OSError):  # before Linux 5.1: nobody knows how long it waited
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1)
     set_discovery(sock, version, USUAL[version])
-    if mark:
+    if mark or sock.getsockopt(socket.SOL_SOCKET, socket.SO_MARK):
         set_mark(sock, mark)
     _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
     set_send_buffer(sock, SEND_BUFFER)

@@ -78,16 +78,26 @@ class UdpSocket:
     """
 
     def __init__(
-        self, version: int, port: int, mark: int = 0, *, offload: bool = True, remember: bool = True
+        self,
+        version: int,
+        port: int,
+        mark: int = 0,
+        *,
+        offload: bool = True,
+        remember: bool = True,
+        bound: socket.socket | None = None,
     ) -> None:
+        """`bound` is one that has its port already. Raises OSError."""
         self.version = version
         self.taken = 0
         family = socket.AF_INET if version == 4 else socket.AF_INET6
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        self._socket = bound or socket.socket(family, kind)
         try:
             socket_options.configure(self._socket, version, mark)
-            receives = offload and socket_options.receive_runs(self._socket)
-            self._socket.bind(("" if version == 4 else "::", port))
+            receives = socket_options.receive_runs(self._socket, wanted=offload)
+            if bound is None:
+                self._socket.bind(("" if version == 4 else "::", port))
         except OSError:
             self._socket.close()
             raise
@@ -106,6 +116,22 @@ class UdpSocket:
         self._ancillaries: dict[tuple[int, int, int], tuple[Endpoint | None, Ancillary]] = {}
         self._locals: dict[bytes, Endpoint] = {}
         self._remotes: dict[Sockaddr, Endpoint] = {}
+
+    @classmethod
+    def of(
+        cls, descriptor: int, mark: int = 0, *, offload: bool = True, remember: bool = True
+    ) -> Self:
+        """Take over a socket that another process opened. Raises OSError where it cannot be used.
+
+        It is this one's to close then.
+        """
+        bound = socket.socket(fileno=descriptor)
+        bound.setblocking(False)  # noqa: FBT003 - the name says it
+        version = {socket.AF_INET: 4, socket.AF_INET6: 6}.get(bound.family)
+        if version is None or bound.type != socket.SOCK_DGRAM:
+            bound.close()
+            raise OSError(errno.EINVAL, "it is no UDP socket")
+        return cls(version, 0, mark, offload=offload, remember=remember, bound=bound)
 
     @classmethod
     def open_pair(

@@ -215,11 +215,12 @@ class Peer:
         """Take the addresses that the configured name has now, best first.
 
         They are where to begin, and candidates while hunting; they never override an address at
-        which the peer was heard.
+        which the peer was heard, or was when its session was lost.
         """
         news = set(endpoints) - set(self.where.configured)
+        begun = self.path.remote.active in {None, *self.where.configured}
         self.where.configured = endpoints
-        if self.path.remote.active is None or self.last_handshake is None:
+        if begun and self.last_handshake is None:
             self.path.remote = self.path.remote.of(endpoints[0])
         if self.detached:
             self.exchange.local_move.reconsider(now=now)  # it may be of a family that we have
@@ -229,6 +230,16 @@ class Peer:
             self.start_handshake(now=now, urgent=True)
         elif news:
             self.seek(now=now)
+
+    def remembered(self, remote: Endpoint, *, now: float) -> None:
+        """Begin where the peer was in a session that is lost: call it, unless its name is awaited.
+
+        When that is resolved, one and the same call goes to both.
+        """
+        if self.last_handshake is None and self.may_be_at(remote):
+            self.path.remote = self.path.remote.of(remote)
+            if not self.settings.named:
+                self.start_handshake(now=now, urgent=True)
 
     # Sending inner packets
 

@@ -50,7 +50,7 @@ class FakeDaemon:
 
 @pytest.fixture
 def directories(tmp_path) -> Directories:
-    found = Directories(tmp_path / "run", tmp_path / "etc", tmp_path / "wireguard")
+    found = Directories(*(tmp_path / name for name in ("run", "etc", "wireguard", "uapi")))
     found.run.mkdir()
     return found
 

@@ -11,7 +11,7 @@ KEY, OTHER, SHARED = (clamped(bytes([n]) * 32) for n in (7, 8, 9))
 OWN = to_base64(public_key(KEY))
 INTERFACE = f"[Interface]\nPrivateKey = {to_base64(KEY)}\n"
 PEER = f"[Peer]\nPublicKey = {to_base64(OTHER)}\n"
-OUTER_ADDRESS = invitation._outer_address
+OUTER_ADDRESS = invitation.outer_address
 
 
 def lines(text, *settings):
@@ -24,7 +24,7 @@ def command(text):
 
 @pytest.fixture(autouse=True)
 def _at_home(monkeypatch):
-    monkeypatch.setattr(invitation, "_outer_address", lambda towards: f"address.towards.{towards}")
+    monkeypatch.setattr(invitation, "outer_address", lambda towards: f"address.towards.{towards}")
 
 
 def test_two_hosts_one_of_which_listens():
@@ -81,6 +81,6 @@ def test_our_address_is_the_one_on_the_way(towards, host):
 
 def test_a_name_is_not_resolved_for_it(monkeypatch):
     asked = []
-    monkeypatch.setattr(invitation, "_outer_address", asked.append)
+    monkeypatch.setattr(invitation, "outer_address", asked.append)
     OUTER_ADDRESS("hub.example")
     assert asked == [invitation.ANYWHERE]

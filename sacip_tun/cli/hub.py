@@ -1,0 +1,90 @@
+"""The hub whose peers are changed: its file, and the tunnel while it is up."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sacip_tun.cli.control import Control
+from sacip_tun.cli.directories import Directories
+from sacip_tun.cli.terminal import printable
+from sacip_tun.client.errors import NotRunning
+from sacip_tun.client.sockets import running, socket_of
+from sacip_tun.client.uapi import change
+from sacip_tun.config import Config, find, load
+from sacip_tun.config.files import read
+from sacip_tun.outcome import Exit, Failure
+from sacip_tun.protocol.keys import from_base64
+
+
+class Hub:
+    """One configuration, named by a file or the interface; else it is that of the only tunnel."""
+
+    def __init__(self, argument: str | None, directories: Directories) -> None:
+        """Raises ConfigError where there is no such file, Failure where nobody can know which."""
+        self._directories = directories
+        name = argument or _only(directories.run)
+        self.path: Path = find(name, directories.configurations)
+        self.name = self.path.stem
+
+    @classmethod
+    def of(cls, options: Namespace) -> "Hub":
+        """Return the one that a command line means."""
+        return cls(options.interface, options.directories)
+
+    def config(self) -> Config:
+        """Read its file. Raises ConfigError."""
+        return load(str(self.path), self._directories.configurations)
+
+    def text(self) -> str:
+        """Return its file as it is, where that is one that `up` takes. Raises ConfigError."""
+        self.config()
+        return read(self.path)
+
+    def status(self) -> dict[str, Any]:
+        """Return the status document of the tunnel, empty where it is not up."""
+        try:
+            with Control(socket_of(self._directories.run, self.name)) as control:
+                return control.request("status")
+        except NotRunning:
+            return {}
+
+    def let_in(self, public: str, preshared: str, allowed: Sequence[str]) -> bool:
+        """Add a peer to the tunnel; False where it is not up. Raises Failure."""
+        return self._change(
+            [
+                f"public_key={from_base64(public).hex()}",
+                f"preshared_key={from_base64(preshared).hex()}",
+                "replace_allowed_ips=true",
+                *(f"allowed_ip={network}" for network in allowed),
+            ]
+        )
+
+    def keep_out(self, public: str) -> bool:
+        """Remove a peer from the tunnel; False where it is not up. Raises Failure."""
+        return self._change([f"public_key={from_base64(public).hex()}", "remove=true"])
+
+    def _change(self, lines: Sequence[str]) -> bool:
+        try:
+            change(self._directories.uapi / f"{self.name}.sock", lines)
+        except NotRunning:
+            return False
+        return True
+
+    def tell(self, text: str, *, live: bool) -> None:
+        """Say what was done, not into what may be piped into a file."""
+        where = f"saved in {self.path}" if live else f"saved in {self.path}; it is not up"
+        print(f"sacip-tun: {printable(text)}; {where}", file=sys.stderr)
+
+
+def _only(directory: Path) -> str:
+    up = running(directory)
+    if len(up) != 1:
+        names = ", ".join(path.stem for path in up)
+        raise Failure(
+            f"several tunnels are up: {names}" if up else "no tunnel is up",
+            "say whose peer it is: --interface NAME, or the path of its file",
+            Exit.USAGE,
+        )
+    return up[0].stem
