@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from sacip_tun.config import PeerConfig
+from sacip_tun.config import EndpointName, PeerConfig
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.resolver import Resolver, literal
@@ -46,16 +46,48 @@ class AddressBook:
         self._untried: set[bytes] = set()
         self._tried = asyncio.Event()
         self._pacing: asyncio.Task[None] | None = None
+        # Peers whose names the user gave while they may have been elsewhere: these override.
+        self._ordered: set[bytes] = set()
 
     def start(self, peers: Iterable[PeerConfig]) -> None:
         """Look up every peer that has an endpoint."""
         for peer in peers:
             if peer.endpoint is not None:
-                key = peer.public_key
-                found, failed = partial(self._found, key), partial(self._failed, key)
-                self._resolvers[key] = Resolver(str(peer.endpoint), found=found, failed=failed)
+                self._write(peer.public_key, peer.endpoint)
         self._untried = set(self._resolvers)
         self._look_up(self._resolvers.values())
+
+    def place(self, key: bytes, endpoint: EndpointName, *, call: bool) -> None:
+        """Take where the user says that a peer is from now on: a name counts when it resolves.
+
+        With `call` a handshake begins; where there is a name it does in any case.
+        """
+        self.forget(key)
+        resolver = self._write(key, endpoint)
+        address = literal(resolver.text)
+        if address is None:
+            self._ordered.add(key)
+            resolver.start()
+            return
+        resolver.begun = resolver.resolved = True
+        peer = self._tunnel.peers[key]
+        peer.placed(address, now=clock.now())
+        if call and not peer.can_seal(now=clock.now()):
+            peer.start_handshake(now=clock.now())
+        self._known(key)
+
+    def forget(self, key: bytes) -> None:
+        """Look a peer up no more; harmless where it is not looked up."""
+        self._ordered.discard(key)
+        resolver = self._resolvers.pop(key, None)
+        if resolver is not None:
+            resolver.stop()
+            self._was_tried(key)
+
+    def _write(self, key: bytes, endpoint: EndpointName) -> Resolver:
+        found, failed = partial(self._found, key), partial(self._failed, key)
+        resolver = self._resolvers[key] = Resolver(str(endpoint), found=found, failed=failed)
+        return resolver
 
     def stop(self) -> None:
         """End what is under way."""
@@ -123,6 +155,9 @@ class AddressBook:
         if literal(self._resolvers[key].text) is None:
             usable = self._elsewhere(key, usable)
         if usable:
+            if key in self._ordered:
+                self._ordered.discard(key)
+                self._tunnel.peers[key].placed(usable[0], now=clock.now())
             self._tunnel.peers[key].resolved(tuple(usable), now=clock.now())
             self._known(key)
 

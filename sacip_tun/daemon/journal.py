@@ -93,6 +93,11 @@ class Journal:
         """Return what has been counted of a peer."""
         return self._tallies.get(peer, Tally())
 
+    def forget(self, peer: bytes) -> None:
+        """Drop what is remembered of a peer that is no more."""
+        self._moves.pop(peer, None)
+        self._tallies.pop(peer, None)
+
     def subscribe(self) -> Listener:
         """Return a new listener, which gets every record from here on."""
         listener = Listener()

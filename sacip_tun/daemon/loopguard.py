@@ -21,12 +21,16 @@ class LoopGuard:
 
     def __init__(self, tunnel: Tunnel, port: int, interface: str) -> None:
         self._tunnel = tunnel
-        self._port = port.to_bytes(2, "big")
+        self.listens_on(port)
         self._interface = interface
         self._endpoint: Endpoint | None = None
         self._seen = float("-inf")
         self.untold = False
         """Whether a loop began, or went on for long, and nobody was told."""
+
+    def listens_on(self, port: int) -> None:
+        """Take another port of ours."""
+        self._port = port.to_bytes(2, "big")
 
     def is_own(self, load: Load, now: float) -> bool:
         """Tell whether the packets of a load are datagrams of ours."""

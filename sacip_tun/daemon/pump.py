@@ -58,6 +58,15 @@ class Pump:
         for socket in self._sockets:
             loop.remove_reader(socket.fileno())
 
+    def rebind(self, sockets: Iterable[UdpSocket], loop: asyncio.AbstractEventLoop) -> None:
+        """Use other sockets from here on; what waits in those before is lost."""
+        for socket in self._sockets:
+            loop.remove_reader(socket.fileno())
+        self._sockets = list(sockets)
+        self.sender.rebind(self._sockets)
+        for socket in self._sockets:
+            loop.add_reader(socket.fileno(), self.inbound.readable, socket)
+
     def transmit(self, datagram: Datagram) -> None:
         """Send what the protocol made: a handshake message, keepalive, frame or repetition."""
         data = memoryview(datagram.data)

@@ -90,11 +90,8 @@ class Sender:
     """
 
     def __init__(self, sockets: Iterable[UdpSocket], drops: Counter[Drop]) -> None:
-        self._sockets = {socket.version: socket for socket in sockets}
-        self._backlogs = {
-            version: Backlog(socket.set_send_buffer) for version, socket in self._sockets.items()
-        }
         self._drops = drops
+        self._use(sockets)
         # What the protocol has to say does not wait behind inner packets: it is little.
         self._urgent: deque[Parcel] = deque()
         self._waiting: deque[Parcel] = deque()
@@ -112,6 +109,18 @@ class Sender:
         self.doubt: Callable[[Peer], None] = lambda _peer: None
         self.go: Callable[[], object] = lambda: None
         self.tell: Tell = lambda _why, _fix, _local, _remote: None
+
+    def _use(self, sockets: Iterable[UdpSocket]) -> None:
+        self._sockets = {socket.version: socket for socket in sockets}
+        self._backlogs = {
+            version: Backlog(socket.set_send_buffer) for version, socket in self._sockets.items()
+        }
+
+    def rebind(self, sockets: Iterable[UdpSocket]) -> None:
+        """Send over other sockets from here on, first of all what waited for those before."""
+        self._rest()
+        self._use(sockets)
+        self.drain()
 
     @property
     def full(self) -> bool:

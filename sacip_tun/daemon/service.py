@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sacip_tun.agreement import RUN_DIRECTORY
-from sacip_tun.config import Config, Nat, PeerConfig
+from sacip_tun.config import Config
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
@@ -24,8 +24,10 @@ from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.offloads import Offloads, options
+from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
+from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
 from sacip_tun.daemon.resolver import literal
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
@@ -33,7 +35,6 @@ from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.tun import Tun
-from sacip_tun.linux.udp import UdpSocket
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import (
     Degraded,
@@ -48,9 +49,7 @@ from sacip_tun.protocol.events import (
     Side,
 )
 from sacip_tun.protocol.frames import Code, code_name
-from sacip_tun.protocol.keys import NO_PRESHARED_KEY, StaticIdentity
 from sacip_tun.protocol.peer import Peer
-from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Events after which a peer may be somewhere else: its name is resolved again.
@@ -67,7 +66,7 @@ class Service:
     """One tunnel interface and everything that moves behind it."""
 
     def __init__(self, config: Config, run_directory: Path = RUN_DIRECTORY) -> None:
-        self.config = config
+        self._name = config.interface.name
         self._run_directory = run_directory
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
@@ -75,16 +74,15 @@ class Service:
         self._looked_at: tuple[Host, ...] = ()
         self.journal = Journal(config.interface.name)
         self.tunnel = Tunnel(
-            StaticIdentity(config.interface.private_key),
-            entropy=os.urandom,
-            unix_ns=time.time_ns,
+            identity_of(config.interface.private_key), entropy=os.urandom, unix_ns=time.time_ns
         )
+        self._outlets = Outlets(config.interface.offload)
+        self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
         self.mtu = 0
         self.faults = 0
         self._rang_at = 0.0
         self._wakeup: Wakeup
         self._tun: Tun
-        self._sockets: list[UdpSocket]
         self._offloads: Offloads
         self._pump: Pump
         self._guard: LoopGuard
@@ -162,7 +160,7 @@ class Service:
     async def _serve_control(self, stack: AsyncExitStack) -> None:
         """First of all: who holds the control socket holds the interface's name."""
         server = ControlServer(
-            self._run_directory / f"{self.config.interface.name}.sock",
+            self._run_directory / f"{self._name}.sock",
             {"status": self._status, "move": self._move, "down": self._down},
             self.journal,
         )
@@ -177,21 +175,18 @@ class Service:
 
     def _open(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
-        how = options(settings.offload)
-        pair = UdpSocket.open_pair(settings.listen_port, settings.fwmark, **how)
-        self._sockets = [socket for socket in pair if socket is not None]
-        for socket in self._sockets:
-            stack.callback(socket.close)
-        self._tun = Tun.open(settings.name, **how)
+        self._outlets.open(settings.listen_port, settings.fwmark)
+        stack.callback(self._outlets.close)
+        self._tun = Tun.open(settings.name, **options(settings.offload))
         stack.callback(self._tun.close)
-        self._offloads = Offloads(settings.offload, self._tun, self._sockets)
+        self._offloads = Offloads(settings.offload, self._tun, self._outlets.sockets)
         self._offloads.probe()
 
     def _add_peers(self) -> None:
-        interface = self.config.interface
-        bounds = interface.hold_megabytes << 20, interface.resend_megabytes << 20
-        for peer in self.config.peers:
-            self.tunnel.add_peer(_settings(peer, *bounds), peer.allowed_ips, now=clock.now())
+        config = self.config
+        for peer in config.peers:
+            settings = settings_of(peer, config.interface)
+            self.tunnel.add_peer(settings, peer.allowed_ips, now=clock.now())
 
     def _configure(self) -> None:
         settings = self.config.interface
@@ -208,7 +203,7 @@ class Service:
         self._watcher = Watcher(
             monitor,
             self.tunnel,
-            outlet=Outlet(self.listen_port, self.config.interface.fwmark, self._versions),
+            outlet=Outlet(self.listen_port, self._outlets.mark, self._versions),
             own={self._tun.index},
             settle=self._looked,
             retry=self._retry_waiting,
@@ -219,7 +214,7 @@ class Service:
         loop = asyncio.get_running_loop()
         self._pump = Pump(
             self._tun,
-            self._sockets,
+            self._outlets.sockets,
             self.tunnel,
             PythonCodec(),
             mtu=self.mtu,
@@ -230,8 +225,12 @@ class Service:
         self._pump.sender.path_failed = self._watcher.path_failed
         self._pump.sender.tell = self._send_refused
         self._pump.sender.doubt = lambda peer: peer.liveness.doubt(now=clock.now())
-        self._guard = LoopGuard(self.tunnel, self.listen_port, self.config.interface.name)
+        self._guard = LoopGuard(self.tunnel, self.listen_port, self._name)
         self._pump.outbound.is_own = self._guard.is_own
+        self._outlets.swap = lambda sockets: self._pump.rebind(sockets, loop)
+        self.reconfigurer.wire(self._book, self._watcher)
+        self.reconfigurer.settle = self.settle
+        self.reconfigurer.rebound = lambda: self._guard.listens_on(self.listen_port)
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
@@ -243,6 +242,11 @@ class Service:
         self._book.start(self.config.peers)
 
     @property
+    def config(self) -> Config:
+        """The configuration as it is now."""
+        return self.reconfigurer.config
+
+    @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
         return [*self._offloads.warnings(), *self._book.warnings]
@@ -250,12 +254,12 @@ class Service:
     @property
     def listen_port(self) -> int:
         """The UDP port of both families."""
-        return self._sockets[0].port
+        return self._outlets.port
 
     @property
     def _versions(self) -> frozenset[int]:
         """The address families that there is a socket for."""
-        return frozenset(socket.version for socket in self._sockets)
+        return self._outlets.versions
 
     # What happens
 
@@ -360,17 +364,3 @@ class Service:
     async def _down(self, _request: Answer) -> Answer:
         self.stop()
         return {}
-
-
-def _settings(peer: PeerConfig, hold_bytes: int, ring_bytes: int) -> PeerSettings:
-    return PeerSettings(
-        peer.public_key,
-        peer.preshared_key or NO_PRESHARED_KEY,
-        keepalive=peer.persistent_keepalive,
-        sacip=peer.sacip,
-        strict_nat=peer.nat is Nat.STRICT,
-        relay=peer.relay,
-        hold_bytes=hold_bytes,
-        ring_bytes=ring_bytes,
-        named=peer.endpoint is not None,
-    )

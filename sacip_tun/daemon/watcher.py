@@ -97,6 +97,16 @@ class Watcher:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
+    def rebound(self, outlet: Outlet) -> None:
+        """Take other outer sockets: another port is another address to every peer."""
+        self._outlet = outlet
+        self._known.clear()
+        self.look(settled=True)
+
+    def removed(self, key: bytes) -> None:
+        """Know nothing of a peer that is no more; another one may have its key some day."""
+        self._known.pop(key, None)
+
     def path_failed(self) -> None:
         """Look again soon: the kernel refused to send, so something is about to be announced."""
         if self._recheck is None:
@@ -154,7 +164,7 @@ class Watcher:
     def _news(self, peers: Iterable[Peer], *, settled: bool) -> dict[bytes, tuple[Source, ...]]:
         """Return the sources that are new, by peer; bad news only where it is settled."""
         news = dict[bytes, tuple[Source, ...]]()
-        for peer in peers:
+        for peer in filter(self._tunnel.peers.holds, peers):
             key = peer.key
             sources, known = self._sources(self._seen, peer), self._known.get(key, ())
             if sources is None or (sources == known and key in self._known):

@@ -64,9 +64,16 @@ def configure(sock: socket.socket, version: int, mark: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1)
     set_discovery(sock, version, USUAL[version])
     if mark:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        set_mark(sock, mark)
     _set_buffer(sock, SO_RCVBUFFORCE, socket.SO_RCVBUF, RECEIVE_BUFFER)
     set_send_buffer(sock, SEND_BUFFER)
+
+
+def set_mark(sock: socket.socket, mark: int) -> None:
+    """Set SO_MARK, 0 for none. Raises OSError: EPERM without CAP_NET_ADMIN."""
+    # Marks are 32 bits without a sign, which Python takes for a number that is too large.
+    signed = mark - (1 << 32) if mark >= 1 << 31 else mark
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, signed)
 
 
 def set_discovery(sock: socket.socket, version: int, mode: int) -> None:

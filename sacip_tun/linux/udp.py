@@ -97,8 +97,9 @@ class UdpSocket:
         )
         self._pktinfo, self._traffic_class = PKTINFO[version][1], TRAFFIC_CLASS[version][1]
         self.receiving: Switch[None] = Switch(usable=receives)
+        self._mark = mark
         self._steered = SteeredSockets(
-            self._socket, lambda sock: socket_options.configure(sock, version, mark)
+            self._socket, lambda sock: socket_options.configure(sock, version, self._mark)
         )
         # Keyed by identity, which costs a quarter of a hash; each value keeps its keys alive.
         self._sockaddrs: dict[int, tuple[Endpoint, Sockaddr]] = {}
@@ -168,6 +169,12 @@ class UdpSocket:
     def steers(self, local: Endpoint | None, remote: Endpoint) -> bool:
         """Tell whether this path has a socket of its own, which cannot be waited for here."""
         return self._outlet(local, remote) is not self._socket
+
+    def set_mark(self, mark: int) -> None:
+        """Set SO_MARK of all that leaves from here on, 0 for none. Raises OSError."""
+        socket_options.set_mark(self._socket, mark)
+        self._mark = mark
+        self._steered.close()  # they are opened again, with the new one
 
     def set_send_buffer(self, size: int) -> None:
         """Let so many bytes wait below the socket, and no more."""

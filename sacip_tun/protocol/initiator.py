@@ -127,6 +127,12 @@ class Initiator:
         self._context.release_index(self.handshake.local_index)
         self.handshake.abandon()
 
+    def forget(self) -> None:
+        """Know nothing of what was tried: the next handshake need not wait for anything."""
+        self.end()
+        self.abandon()
+        self.attempted = None
+
     def _initiate(self, *, now: float) -> None:
         peer = self._peer
         self.attempted = now

@@ -55,6 +55,19 @@ class StaticIdentity:
         return f"StaticIdentity({to_base64(self.public)})"
 
 
+class NoIdentity(StaticIdentity):
+    """Stands in where no private key is set: nobody can reach this end, and it reaches nobody.
+
+    `random` are 32 random bytes. The public key that belongs to them is told to nobody.
+    """
+
+    __slots__ = ()
+
+    def exchange(self, public: bytes) -> bytes:
+        """Refuse, as for a point of low order."""
+        raise ValueError(f"there is no private key to reach {to_base64(public)} with")
+
+
 def shared_secret(private: X25519PrivateKey, public: bytes) -> bytes:
     """Return X25519(private, public), 32 bytes (RFC 7748 section 5).
 

@@ -121,6 +121,11 @@ class NatKeepalive:
         wanted = self._automatic and self._link.speaks_sacip and self._link.path.behind_nat
         return self._estimate().interval if wanted else 0.0
 
+    def set_automatic(self, *, automatic: bool) -> None:
+        """Take whether nobody configured an interval."""
+        self._automatic = automatic
+        self._rest()
+
     # What happens
 
     def sent(self, *, now: float) -> None:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Protocol
 
 from sacip_tun.protocol import limits
-from sacip_tun.protocol.address import Endpoint, Host
+from sacip_tun.protocol.address import AddressPair, Endpoint, Host
 from sacip_tun.protocol.context import Context, Datagram
 from sacip_tun.protocol.cookie import CookieJar
 from sacip_tun.protocol.delivery import Delivery
@@ -720,6 +720,38 @@ class Peer:
         if self._another_keepalive:
             self._another_keepalive = False
             self.arm(Timer.PASSIVE_KEEPALIVE, now + limits.KEEPALIVE_TIMEOUT)
+
+    def adjusted(self, settings: PeerSettings, *, now: float) -> None:
+        """Take other settings; a preshared key counts from the next handshake on."""
+        self.settings = settings
+        self.exchange.nat_keepalive.set_automatic(automatic=settings.keepalive is None)
+        if not settings.keepalive:
+            self.disarm(Timer.PERSISTENT_KEEPALIVE)
+        elif self.is_set(Timer.PERSISTENT_KEEPALIVE):
+            self._rearm_persistent(now=now)
+        else:
+            self.send_keepalive(now=now)
+
+    def placed(self, endpoint: Endpoint, *, now: float) -> None:
+        """The user says where the peer is, now: that overrides where it was heard, and from where.
+
+        Whoever leads to it is chosen anew, and a peer that has nothing to say is not woken.
+        """
+        self.where.configured = (endpoint,)
+        self.exchange.remote_move.followed(endpoint)
+        self.exchange.local_move.choice.pinned = None
+        if not self.speaks_sacip:
+            self.path.local = AddressPair()
+        if self._unanswered_since is not None or self.connecting:
+            self.start_handshake(now=now, urgent=True)
+
+    def expire(self) -> None:
+        """Send under the sessions that there are no more, and let a handshake begin at once.
+
+        What comes under them is still opened: it was sent before the other end knew.
+        """
+        self.initiator.forget()
+        self.keypairs.expire()
 
     def erase(self) -> None:
         """Forget every key and handshake of this peer."""

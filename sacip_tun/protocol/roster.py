@@ -25,6 +25,20 @@ class Roster:
         """Add a peer; what has an endpoint, or is to be told something, is asked for by `get`."""
         self._settings[settings.public_key] = settings
 
+    def change(self, settings: PeerSettings) -> None:
+        """Keep other settings of a peer; a whole one is told by who asks. Raises KeyError."""
+        if settings.public_key not in self._settings:
+            raise KeyError(settings.public_key)
+        self._settings[settings.public_key] = settings
+
+    def is_met(self, key: bytes) -> bool:
+        """Tell whether a peer is whole."""
+        return key in self._met
+
+    def holds(self, peer: Peer) -> bool:
+        """Tell whether it is this very peer that is there, and not another one with its key."""
+        return self._met.get(peer.key) is peer
+
     def remove(self, key: bytes) -> Peer | None:
         """Forget a peer; returns what is to be undone of it, None where it is only settings."""
         del self._settings[key]
@@ -47,6 +61,10 @@ class Roster:
     def glance(self, key: bytes) -> Peer:
         """Return a peer to read from. Raises KeyError where there is no such."""
         return self._met.get(key) or Peer(self._settings[key], self._context)
+
+    def settings_of(self, key: bytes) -> PeerSettings:
+        """Return what the user says about a peer. Raises KeyError where there is no such."""
+        return self._settings[key]
 
     def __getitem__(self, key: bytes) -> Peer:
         peer = self.get(key)

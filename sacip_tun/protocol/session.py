@@ -101,6 +101,10 @@ class Session:
         """Tell whether a message that came in is a reason for a new handshake (WireGuard 6.2)."""
         return self.initiator and now - self.created >= REKEY_AFTER_TIME_RECEIVING
 
+    def expire(self) -> None:
+        """Send nothing more; what comes is still opened."""
+        self.next_counter = REJECT_AFTER_MESSAGES
+
     def erase(self) -> None:
         """Drop the keys and refuse to be used from here on; harmless when repeated."""
         self.created = float("-inf")
@@ -155,6 +159,11 @@ class Keypairs:
         self.current = session
         self.next = None
         return self._dropped(before)
+
+    def expire(self) -> None:
+        """Let nothing more be sent with any of them."""
+        for session in self.all():
+            session.expire()
 
     def erase(self) -> list[Session]:
         """Drop all; returns them."""

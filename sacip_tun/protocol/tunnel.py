@@ -7,7 +7,6 @@ Hostile bytes never raise: they are counted in `drops`.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
 from itertools import compress
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -26,6 +25,7 @@ from sacip_tun.protocol.handshake import OpenedInitiation, open_initiation, resp
 from sacip_tun.protocol.hygiene import Fault, Hygiene
 from sacip_tun.protocol.keys import StaticIdentity
 from sacip_tun.protocol.peer import Peer
+from sacip_tun.protocol.prefix import Network, Prefix
 from sacip_tun.protocol.ratelimit import LoadMeter, RateLimit
 from sacip_tun.protocol.relay import Relay
 from sacip_tun.protocol.roster import Roster
@@ -33,8 +33,6 @@ from sacip_tun.protocol.routing import AllowedIPs
 from sacip_tun.protocol.session import Session
 from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tai64n import speaks_sacip
-
-Network = IPv4Network | IPv6Network
 
 # Expired timers that are handled before packets have their turn: 0.3 ms each at most, a handshake.
 TIMERS_AT_ONCE = 64
@@ -105,12 +103,30 @@ class Tunnel:
         elif settings.endpoint or settings.named:
             self.peers.get(settings.public_key)  # the addresses of this host that lead there count
 
+    def change_peer(self, settings: PeerSettings, *, now: float) -> None:
+        """Take other settings of a peer; its sessions stay. Raises KeyError where it is unknown."""
+        self.peers.change(settings)
+        if settings.keepalive or self.peers.is_met(settings.public_key):
+            self.peers[settings.public_key].adjusted(settings, now=now)
+
+    def change_identity(self, identity: StaticIdentity) -> None:
+        """Take another private key: every session ends, and handshakes may begin at once.
+
+        A peer that has the new key itself is to be removed before.
+        """
+        self._context.identity = identity
+        self._checker = CookieChecker(identity.public, entropy=self._context.entropy)
+        for peer in self.peers.met:
+            identity.remember(peer.key)
+            peer.expire()
+
     def remove_peer(self, key: bytes) -> None:
         """Remove a peer with its keys, timers and routes. Raises LocalError where it is unknown."""
         if key not in self.peers:
             raise LocalError("no such peer")
         self._allowed_ips.remove_value(key)
         self._context.timers.forget(key)
+        self._initiation_times.pop(key, None)
         peer = self.peers.remove(key)
         if peer is not None:
             peer.erase()
@@ -118,6 +134,18 @@ class Tunnel:
     def networks_of(self, peer: Peer) -> list[Network]:
         """Return the allowed IPs of a peer."""
         return self._allowed_ips.networks_of(peer.key)
+
+    def prefixes_of(self, key: bytes) -> list[Prefix]:
+        """Return the allowed IPs of the peer with `key`, in the order in which it got them."""
+        return self._allowed_ips.prefixes_of(key)
+
+    def allow(self, code: Prefix, key: bytes) -> None:
+        """Give an allowed IP to the peer with `key`; whoever had exactly this one loses it."""
+        self._allowed_ips.give(code, key)
+
+    def disallow(self, code: Prefix, key: bytes) -> None:
+        """Take an allowed IP from the peer with `key`; harmless where it has not this one."""
+        self._allowed_ips.take(code, key)
 
     def route(self, address: bytes) -> Peer | None:
         """Return the peer for an inner address of 4 or 16 bytes (cryptokey routing, paper 2)."""
