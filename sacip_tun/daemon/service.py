@@ -1,8 +1,9 @@
 """The service: one interface, brought up, run until told otherwise, and undone exactly.
 
-Everything that `up` makes hangs on the TUN, the sockets and the control socket of this process:
-addresses and routes go with the TUN. So a crash undoes the same as `down` does, but for the control
-socket's file, which the next start replaces.
+What `up` makes hangs on the TUN, the sockets and the control socket of this process: addresses and
+routes go with the TUN. What does not, stands in the undo log (linux/undo.py). So a crash undoes the
+same as `down` does, but for the control socket's file and that log, of which the next start takes
+care.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -25,15 +26,18 @@ from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.offloads import Offloads, options
 from sacip_tun.daemon.outlets import Outlets
+from sacip_tun.daemon.phases import CommandFailed, Phases
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
 from sacip_tun.daemon.resolver import literal
+from sacip_tun.daemon.surroundings import Surroundings, routes_of
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
+from sacip_tun.linux.routes import TABLE_MAIN
 from sacip_tun.linux.tun import Tun
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import (
@@ -56,8 +60,6 @@ from sacip_tun.protocol.tunnel import Tunnel
 LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
-# wg-quick's words for where routes go; with `off` there are none.
-TABLE_NAMES = {"auto": "main", "off": "main"}
 # Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
 OVERHEAD = 80
 
@@ -78,6 +80,12 @@ class Service:
         )
         self._outlets = Outlets(config.interface.offload)
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
+        self.trace: Callable[[str], None] = lambda _line: None
+        """Told each step that changes this host, as the command that does the same."""
+        self._phases = Phases(config, self._traced)
+        self._surroundings = Surroundings(self._name, run_directory, self._traced)
+        self._problems: list[str] = []
+        self._undone: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self.mtu = 0
         self.faults = 0
         self._rang_at = 0.0
@@ -100,8 +108,10 @@ class Service:
             self._wakeup = Wakeup(self._ring, self._resumed)
             stack.callback(self._wakeup.close)
             await self._serve_control(stack)
+            self._surroundings.sweep(self.config)
             self._start_hooks(stack)
             self._open(stack)
+            await self._phases.before_up()
             self._add_peers()
             self._configure()
             await self._watch(stack)
@@ -110,8 +120,11 @@ class Service:
             self._look_up(stack)
             self.settle()
             await self._book.first_lookups()
+            self._put_up(stack)
+            await self._phases.after_up()
             gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
             yield
+            await self._leave()
             self.journal.note("down")
 
     async def until_stopped(self) -> None:
@@ -149,6 +162,9 @@ class Service:
             self._guard.untold = False
             self.journal.note("routing-loop", why=self._guard.problem)
 
+    def _traced(self, line: str) -> None:
+        self.trace(line)
+
     def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug must neither stop the tunnel nor print a traceback; it is a record, and counted."""
         error = context.get("exception") or context.get("message")
@@ -166,6 +182,7 @@ class Service:
         )
         await server.start()
         stack.push_async_callback(server.stop)
+        stack.push_async_callback(self._end)
 
     def _start_hooks(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
@@ -174,6 +191,9 @@ class Service:
         stack.push_async_callback(hooks.stop)
 
     def _open(self, stack: AsyncExitStack) -> None:
+        policy = self._surroundings.plan(self.config)
+        if policy is not None:
+            self.reconfigurer.need_mark(policy.mark)
         settings = self.config.interface
         self._outlets.open(settings.listen_port, settings.fwmark)
         stack.callback(self._outlets.close)
@@ -193,9 +213,18 @@ class Service:
         literals = [literal(str(peer.endpoint)) for peer in self.config.peers if peer.endpoint]
         hosts = [endpoint.host for endpoint in literals if endpoint is not None]
         self.mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
-        table = interface.table_number(TABLE_NAMES.get(settings.table, settings.table))
-        routes = self.config.routes
-        interface.configure(self._tun.index, settings.addresses, self.mtu, routes, table=table)
+        tables = routes_of(self.config, self._surroundings.policy)
+        interface.configure(
+            self._tun.index, settings.addresses, self.mtu, connected=TABLE_MAIN in tables
+        )
+        for table, routes in tables.items():
+            connected = settings.addresses if table == TABLE_MAIN else ()
+            interface.add_routes(self._tun.index, routes, table, connected)
+
+    def _put_up(self, stack: AsyncExitStack) -> None:
+        """What is not the interface's own comes last: by now names of peers were looked up."""
+        stack.callback(self._take_down)
+        self._surroundings.put_up(self.config, self._tun.index, self.listen_port)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
@@ -249,7 +278,7 @@ class Service:
     @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        return [*self._offloads.warnings(), *self._book.warnings]
+        return [*self._offloads.warnings(), *self._book.warnings, *self._surroundings.warnings]
 
     @property
     def listen_port(self) -> int:
@@ -260,6 +289,28 @@ class Service:
     def _versions(self) -> frozenset[int]:
         """The address families that there is a socket for."""
         return self._outlets.versions
+
+    # Going down
+
+    async def _leave(self) -> None:
+        """What is done while the interface is still there."""
+        try:
+            await self._phases.before_down()
+        except CommandFailed as error:
+            self.journal.note("command-failed", why=error.cause)
+
+    def _take_down(self) -> None:
+        self._problems += self._surroundings.take_down()
+
+    async def _end(self) -> None:
+        """What is done when the interface is gone; who asked for that is told how it went."""
+        try:
+            await self._phases.after_down()
+        except CommandFailed as error:
+            self._problems.append(error.cause)
+        for problem in self._problems:
+            self.journal.note("command-failed", why=problem)
+        self._undone.set_result(self._problems)
 
     # What happens
 
@@ -362,5 +413,13 @@ class Service:
             return await planned.run(request)
 
     async def _down(self, _request: Answer) -> Answer:
+        """Answer when all is undone; a PreDown that fails keeps the interface, as in wg-quick."""
+        try:
+            await self._phases.before_down()
+        except CommandFailed as error:
+            raise CommandError(error.cause, error.fix) from None
         self.stop()
-        return {}
+        problems: list[str] = await asyncio.shield(self._undone)
+        if problems:
+            raise CommandError("; ".join(problems), f"sacip-tun cleanup {self._name}")
+        return {"said": self._phases.said}

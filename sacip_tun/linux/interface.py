@@ -42,7 +42,7 @@ RT_TABLES = (Path("/etc/iproute2/rt_tables"), Path("/usr/share/iproute2/rt_table
 RTMSG, RTATTR, RTA_U32 = Struct("=BBxxxBBBxxxx"), Struct("=HH"), Struct("=HHI")
 RTA_DST, RTA_OIF, RTA_TABLE = 1, 4, 15
 # linux/if_addr.h and if_link.h
-IFA_F_NODAD, ADDR_GEN_MODE_NONE = 0x02, 1
+IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ADDR_GEN_MODE_NONE = 0x02, 0x200, 1
 
 
 def interface_index(name: str) -> int:
@@ -56,26 +56,32 @@ def route_mtu(remotes: Iterable[Host], exclude: Collection[int] = (), *, mark: i
 
 
 def configure(
-    index: int,
-    addresses: Sequence[Interface],
-    mtu: int,
-    routes: Iterable[Network],
-    *,
-    table: int = TABLE_MAIN,
+    index: int, addresses: Sequence[Interface], mtu: int, *, connected: bool = True
 ) -> None:
-    """Give the interface its addresses and MTU, bring it up, and send `routes` into it.
+    """Give the interface its addresses and MTU, and bring it up.
 
-    Routes of length 0 are the caller's affair, those inside an address's own subnet exist already.
-    Raises InterfaceError; what was done until then disappears when the TUN is closed.
+    With `connected` the main table leads to the addresses' networks, as the kernel has it. Raises
+    InterfaceError; what was done until then disappears when the TUN is closed.
     """
     _check_mtu(mtu, addresses)
     with RtnetlinkSocket() as sock:
         _check_free(sock, index, addresses)
         _silence(sock, index)
         for address in addresses:
-            _add_address(sock, index, address)
+            _add_address(sock, index, address, 0 if connected else IFA_F_NOPREFIXROUTE)
         _bring_up(sock, index, mtu)
-        _add_routes(sock, index, _wanted(routes, addresses if table == TABLE_MAIN else ()), table)
+
+
+def add_routes(
+    index: int, routes: Iterable[Network], table: int, connected: Collection[Interface] = ()
+) -> None:
+    """Send `routes` into an interface that is up, by a routing table.
+
+    Those inside the subnet of an address in `connected` exist already. A /0 in the main table would
+    catch the tunnel's own outer packets: the caller gives another one. Raises InterfaceError.
+    """
+    with RtnetlinkSocket() as sock:
+        _add_routes(sock, index, _wanted(routes, connected), table)
 
 
 def _check_mtu(mtu: int, addresses: Iterable[Interface]) -> None:
@@ -122,11 +128,7 @@ def table_number(name: str) -> int:
 
 def _wanted(routes: Iterable[Network], addresses: Collection[Interface]) -> list[Network]:
     connected = [address.network for address in addresses]
-    wanted = {
-        route
-        for route in routes
-        if route.prefixlen and not any(_covers(c, route) for c in connected)
-    }
+    wanted = {route for route in routes if not any(_covers(c, route) for c in connected)}
     return sorted(wanted, key=lambda route: (-route.prefixlen, str(route)))
 
 
@@ -159,11 +161,12 @@ def delete_address(index: int, address: Interface) -> None:
         sock.request(address_message(index, address), RTM_DELADDR)
 
 
-def _add_address(sock: RtnetlinkSocket, index: int, address: Interface) -> None:
+def _add_address(sock: RtnetlinkSocket, index: int, address: Interface, flags: int) -> None:
     try:
         message = address_message(index, address)
         if address.version == 6:
-            message["flags"] = IFA_F_NODAD  # nobody else is on a TUN
+            flags |= IFA_F_NODAD  # nobody else is on a TUN
+        message["attrs"].append(["IFA_FLAGS", flags])
         sock.request(message, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
     except OSError as error:
         raise _address_error(address, error) from error

@@ -1,0 +1,220 @@
+"""The surroundings: what a tunnel needs of its host beside its own interface.
+
+Rules and a firewall for a full tunnel, a sysctl, name servers. None of it goes with the process, so
+each step is written into the undo log first, and every start undoes what a killed one left.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sacip_tun.config import Config, LeakProtection
+from sacip_tun.daemon.control import is_live
+from sacip_tun.linux import dns, firewall, interface, policy, sysctl
+from sacip_tun.linux.errors import InterfaceError
+from sacip_tun.linux.firewall import Firewall
+from sacip_tun.linux.policy import PRIVATE, Policy
+from sacip_tun.linux.routes import TABLE_MAIN, Network, Rule
+from sacip_tun.linux.snapshot import Snapshot
+from sacip_tun.linux.undo import UndoLog, logs
+
+# The step that stays when a tunnel was killed: what it shut stays shut until somebody opens it.
+KILL_SWITCH = "kill-switch"
+KEPT = frozenset({KILL_SWITCH})
+# wg-quick's words for where routes go; with `off` there are none.
+TABLE_NAMES = {"auto": "main", "off": "main"}
+
+
+class Surroundings:
+    """Those of one interface. `trace` is told each step as the command that does the same."""
+
+    def __init__(self, interface: str, directory: Path, trace: Callable[[str], None]) -> None:
+        self._interface = interface
+        self._directory = directory
+        self._trace = trace
+        self._log = UndoLog(directory, interface)
+        self.policy: Policy | None = None
+        self.firewall: Firewall | None = None
+        self.resolver: str | None = None
+        """Who was told the name servers."""
+        self.warnings: list[str] = []
+
+    def plan(self, config: Config) -> Policy | None:
+        """Choose the table and the mark of a full tunnel; None where it is none. Raises OSError."""
+        if config.full_versions:
+            mark = config.interface.fwmark
+            table = policy.free_table(Snapshot.taken(), mark)
+            self.policy = policy_of(config, table, mark or table)
+        return self.policy
+
+    def sweep(self, config: Config) -> None:
+        """Undo what was left by those that were killed, this interface before all others."""
+        keep = KEPT if config.interface.kill_switch else frozenset[str]()
+        self.warnings += self._log.undo(keep=keep)
+        for log in leftovers(self._directory):
+            if log.interface == self._interface:
+                continue
+            self.warnings += log.undo(keep=KEPT)
+            if log.steps():
+                self.warnings.append(
+                    f"the kill switch of {log.interface}, which was killed, is still on: "
+                    f"sacip-tun cleanup {log.interface}"
+                )
+
+    def put_up(self, config: Config, index: int, port: int) -> None:
+        """Do it all. Raises InterfaceError, OSError."""
+        if self.policy is not None:
+            self._shut(config, self.policy, port)
+            self._heed_marks()
+            self._lead(self.policy)
+        self.tell_names(config, index)
+
+    def take_down(self) -> list[str]:
+        """Undo all that was done; returns what could not be undone."""
+        return self._log.undo()
+
+    def follow(self, config: Config, port: int, mark: int) -> None:
+        """Let the firewall and the rules be about another port and mark. Raises as `put_up`."""
+        if self.policy is None:
+            return
+        old, self.policy = self.policy, policy_of(config, self.policy.table, mark)
+        self._shut(config, self.policy, port)
+        self.change_rules(old, self.policy)
+
+    def change_rules(self, old: Policy | None, new: Policy | None) -> None:
+        """Go from the rules of one policy to those of another, the new ones first."""
+        before = old.rules if old else ()
+        after = new.rules if new else ()
+        for rule in policy.missing(after, before):
+            self._add_rule(rule)
+        for rule in policy.missing(before, after):
+            policy.delete_rule(rule)
+
+    def tell_names(self, config: Config, index: int) -> None:
+        """Tell this host the tunnel's name servers; where nobody takes them, warn."""
+        servers, search = config.interface.dns_servers, config.interface.dns_search
+        if not servers:
+            return
+        names = dns.Names(servers, search, bool(config.full_versions) or not search)
+        try:
+            self.resolver = dns.tell(self._interface, index, names, self._log)
+        except OSError as error:
+            self.warnings.append(
+                f"DNS is not set, names are resolved as before: {error}; "
+                "install systemd-resolved or openresolv, or leave DNS out"
+            )
+        else:
+            self._trace(f"{self.resolver} <- {names.text.strip().replace(chr(10), '; ')}")
+
+    def _shut(self, config: Config, wanted: Policy, port: int) -> None:
+        """Put the firewall in. With the kill switch it must be; without, its lack is a warning."""
+        self.firewall = firewall_of(config, wanted, port)
+        kind = KILL_SWITCH if self.firewall.kill_switch else "firewall"
+        self._log.note(kind, interface=self._interface)
+        self._trace(f"nft -f - # table inet {firewall.table_name(self._interface)}")
+        try:
+            firewall.install(self.firewall)
+        except InterfaceError as error:
+            if self.firewall.kill_switch:
+                raise
+            self.firewall = None
+            self.warnings.append(
+                f"{error.cause}: packets to the tunnel's address that come by other interfaces "
+                f"are not dropped; {error.fix}"
+            )
+        for network in wanted.dead_ends:
+            self._log.note("dead-end", network=str(network), table=wanted.table)
+            policy.add_dead_end(network, wanted.table)
+
+    def _heed_marks(self) -> None:
+        """Let a strict reverse path filter see marks; where that cannot be set, go on."""
+        name = sysctl.SRC_VALID_MARK
+        try:
+            before = sysctl.read(name)
+            self._log.note("sysctl", resource=name, before=before)
+            if before != "1":
+                self._trace(f"sysctl -q net.{name.replace('/', '.')}=1")
+                sysctl.write(name, "1")
+        except OSError as error:
+            self.warnings.append(
+                f"net.{name.replace('/', '.')} cannot be set ({error.strerror}): where rp_filter "
+                "is 1, set it to 2, or nothing comes back"
+            )
+
+    def _lead(self, wanted: Policy) -> None:
+        for rule in wanted.rules:
+            self._add_rule(rule)
+
+    def _add_rule(self, rule: Rule) -> None:
+        self._log.rule(rule)
+        self._trace(described(rule))
+        try:
+            policy.add_rule(rule)
+        except OSError as error:
+            raise InterfaceError(
+                f"the rule cannot be added: {described(rule)}: {error.strerror}", "see `ip rule`"
+            ) from error
+
+
+def routes_of(config: Config, wanted: Policy | None) -> dict[int, list[Network]]:
+    """Return what is to be routed into the tunnel, by the number of a routing table.
+
+    Raises InterfaceError where the file names a table that is not there.
+    """
+    if wanted is None:
+        table = config.interface.table
+        number = interface.table_number(TABLE_NAMES.get(table, table))
+        return {TABLE_MAIN: [], number: list(config.routes)}
+    connected = [address.network for address in config.interface.addresses]
+    if wanted.strict:
+        # Nothing in main, where others write too: not even for the tunnel's own network.
+        return {wanted.table: list(dict.fromkeys([*config.routes, *connected]))}
+    return {
+        TABLE_MAIN: [network for network in config.routes if network.prefixlen],
+        wanted.table: [network for network in config.routes if not network.prefixlen],
+    }
+
+
+def policy_of(config: Config, table: int, mark: int) -> Policy:
+    """Return what a configuration wants of its rules."""
+    settings = config.interface
+    return Policy(
+        config.full_versions,
+        table,
+        mark,
+        strict=settings.leak_protection is LeakProtection.STRICT,
+        closed=settings.kill_switch,
+        excluded=settings.exclude_ips,
+        local=settings.exclude_local,
+    )
+
+
+def firewall_of(config: Config, wanted: Policy, port: int) -> Firewall:
+    """Return what a configuration wants of the firewall."""
+    settings = config.interface
+    excluded = settings.exclude_ips + (PRIVATE if settings.exclude_local else ())
+    addresses = tuple(a for a in settings.addresses if a.version in wanted.versions)
+    return Firewall(settings.name, addresses, port, wanted.mark, settings.kill_switch, excluded)
+
+
+def leftovers(directory: Path) -> list[UndoLog]:
+    """Return the logs of this namespace that nobody will undo who still runs."""
+    return [
+        log
+        for log in logs(directory)
+        if log.is_here and not is_live(directory / f"{log.interface}.sock")
+    ]
+
+
+def described(rule: Rule) -> str:
+    """Return the words of iproute2 that say the same as a rule."""
+    words = ["ip", f"-{rule.version}", "rule", "add", "pref", str(rule.priority)]
+    if rule.inverted:
+        words.append("not")
+    if rule.mask:
+        words += ["fwmark", str(rule.mark)]
+    if rule.destination is not None:
+        words += ["to", str(rule.destination)]
+    words += ["table", str(rule.table)]
+    if rule.suppressed_length >= 0:
+        words += ["suppress_prefixlength", str(rule.suppressed_length)]
+    return " ".join(words)
