@@ -35,11 +35,13 @@ INNER = (
     "path-mtu",
     "routing-loop",
     "send-refused",
+    "request-refused",
+    "put-back",
     "resumed",
     "fault",
 )
 # About the interface and its listeners themselves: no hook is run for these.
-OWN = ("up", "down", "lost", "hook-failed")
+OWN = ("up", "down", "lost", "hook-failed", "command-failed")
 KINDS = frozenset({*TOLD, *INNER, *OWN})
 
 

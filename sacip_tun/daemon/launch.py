@@ -104,7 +104,7 @@ def _run_detached(config: Config, writer: int, trace: Trace) -> None:
 async def _serve(config: Config, report: Report, say: Say, trace: Trace) -> None:
     service = Service(config)
     service.journal.log = say
-    service.trace = trace
+    service.quick.trace = trace
     try:
         async with service.running():
             report(service.warnings, None)

@@ -39,17 +39,17 @@ BYTES_A_WAKE = 2 << 16
 class Outbound:
     """Moves packets from one TUN to the sockets. Made and wired by the pump.
 
-    `mtu` is the TUN's. `dscp` is that of outer data, None for that of the inner packet. `route`
-    finds the peer of an inner address. `is_own` tells of a load and the time whether it is an outer
-    datagram of ours. `gone` is called when the TUN was deleted, `settle` after each wake-up.
-    `marked` counts packets that were marked as having met congestion.
+    `mtu` is the TUN's, which may change. `dscp` is that of outer data, None for that of the inner
+    packet. `route` finds the peer of an inner address. `is_own` tells of a load and the time
+    whether it is an outer datagram of ours. `gone` is called when the TUN was deleted, `settle`
+    after each wake-up. `marked` counts packets that were marked as having met congestion.
     """
 
     def __init__(self, tun: Tun, tunnel: Tunnel, codec: Codec, sender: Sender, *, mtu: int) -> None:
         self._tunnel = tunnel
         self._codec = codec
         self._sender = sender
-        self._mtu = mtu
+        self.mtu = mtu
         self._intake = Intake(tun)
         self._queue = FairQueue(self._tell, self._overflow)
         self._train = Train()
@@ -195,8 +195,8 @@ class Outbound:
 
     def _send_to(self, peer: Peer, load: Load, now: float) -> None:
         """Send packets that the path carries whole, as far as that can be."""
-        mtu = peer.path_mtu.limit(load.length, self._mtu, now=now)
-        if mtu >= self._mtu or load.length <= mtu * len(load.packets):
+        mtu = peer.path_mtu.limit(load.length, self.mtu, now=now)
+        if mtu >= self.mtu or load.length <= mtu * len(load.packets):
             self._seal_to(peer, load.packets, mtu, now)
             return
         for superpacket in load.packets:

@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -24,20 +24,19 @@ from sacip_tun.daemon.control import Answer, CommandError, ControlServer
 from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.loopguard import LoopGuard
+from sacip_tun.daemon.mtufollower import MtuFollower
 from sacip_tun.daemon.offloads import Offloads, options
 from sacip_tun.daemon.outlets import Outlets
-from sacip_tun.daemon.phases import CommandFailed, Phases
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
+from sacip_tun.daemon.quick import Quick
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
-from sacip_tun.daemon.resolver import literal
-from sacip_tun.daemon.surroundings import Surroundings, routes_of
+from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
 from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
-from sacip_tun.linux.routes import TABLE_MAIN
 from sacip_tun.linux.tun import Tun
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import (
@@ -60,16 +59,26 @@ from sacip_tun.protocol.tunnel import Tunnel
 LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
-# Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
-OVERHEAD = 80
+# An outer network of 1500 bytes less what is put around an inner packet (wireguard-go: DefaultMTU).
+DEFAULT_MTU = 1420
 
 
 class Service:
-    """One tunnel interface and everything that moves behind it."""
+    """One tunnel interface and everything that moves behind it.
 
-    def __init__(self, config: Config, run_directory: Path = RUN_DIRECTORY) -> None:
+    With `bare` it is made as wireguard-go makes it, and ends when its UAPI socket is removed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        run_directory: Path = RUN_DIRECTORY,
+        *,
+        bare: Bare | None = None,
+    ) -> None:
         self._name = config.interface.name
         self._run_directory = run_directory
+        self._bare = bare
         self._stopping = asyncio.Event()
         self._news = asyncio.Event()
         self._moving = asyncio.Lock()
@@ -80,14 +89,10 @@ class Service:
         )
         self._outlets = Outlets(config.interface.offload)
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
-        self.trace: Callable[[str], None] = lambda _line: None
-        """Told each step that changes this host, as the command that does the same."""
-        self._phases = Phases(config, self._traced)
-        self._surroundings = Surroundings(self._name, run_directory, self._traced)
-        self._problems: list[str] = []
-        self._undone: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        self.quick = Quick(config, run_directory, self.journal, self.stop)
         self.mtu = 0
         self.faults = 0
+        self._untold: Sequence[str] = ()
         self._rang_at = 0.0
         self._wakeup: Wakeup
         self._tun: Tun
@@ -108,23 +113,23 @@ class Service:
             self._wakeup = Wakeup(self._ring, self._resumed)
             stack.callback(self._wakeup.close)
             await self._serve_control(stack)
-            self._surroundings.sweep(self.config)
+            self.reconfigurer.need_mark(self.quick.begin(stack))
             self._start_hooks(stack)
             self._open(stack)
-            await self._phases.before_up()
+            await self.quick.phases.before_up()
             self._add_peers()
             self._configure()
             await self._watch(stack)
             self._start_pump(stack)
+            await self._serve_uapi(stack)
             self.journal.note("up", port=self.listen_port, mtu=self.mtu)
             self._look_up(stack)
             self.settle()
             await self._book.first_lookups()
-            self._put_up(stack)
-            await self._phases.after_up()
+            await self.quick.finish(stack, self._tun.index, self.listen_port, self._watcher)
             gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
             yield
-            await self._leave()
+            await self.quick.leave()
             self.journal.note("down")
 
     async def until_stopped(self) -> None:
@@ -162,9 +167,6 @@ class Service:
             self._guard.untold = False
             self.journal.note("routing-loop", why=self._guard.problem)
 
-    def _traced(self, line: str) -> None:
-        self.trace(line)
-
     def _fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug must neither stop the tunnel nor print a traceback; it is a record, and counted."""
         error = context.get("exception") or context.get("message")
@@ -177,12 +179,11 @@ class Service:
         """First of all: who holds the control socket holds the interface's name."""
         server = ControlServer(
             self._run_directory / f"{self._name}.sock",
-            {"status": self._status, "move": self._move, "down": self._down},
+            {"status": self._status, "move": self._move, "down": self.quick.down},
             self.journal,
         )
         await server.start()
         stack.push_async_callback(server.stop)
-        stack.push_async_callback(self._end)
 
     def _start_hooks(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
@@ -191,13 +192,14 @@ class Service:
         stack.push_async_callback(hooks.stop)
 
     def _open(self, stack: AsyncExitStack) -> None:
-        policy = self._surroundings.plan(self.config)
-        if policy is not None:
-            self.reconfigurer.need_mark(policy.mark)
         settings = self.config.interface
         self._outlets.open(settings.listen_port, settings.fwmark)
         stack.callback(self._outlets.close)
-        self._tun = Tun.open(settings.name, **options(settings.offload))
+        how = options(settings.offload)
+        if self._bare is not None and self._bare.tun is not None:
+            self._tun = Tun.adopt(self._bare.tun, **how)
+        else:
+            self._tun = Tun.open(settings.name, **how)
         stack.callback(self._tun.close)
         self._offloads = Offloads(settings.offload, self._tun, self._outlets.sockets)
         self._offloads.probe()
@@ -210,21 +212,11 @@ class Service:
 
     def _configure(self) -> None:
         settings = self.config.interface
-        literals = [literal(str(peer.endpoint)) for peer in self.config.peers if peer.endpoint]
-        hosts = [endpoint.host for endpoint in literals if endpoint is not None]
-        self.mtu = settings.mtu or interface.route_mtu(hosts, mark=settings.fwmark) - OVERHEAD
-        tables = routes_of(self.config, self._surroundings.policy)
-        interface.configure(
-            self._tun.index, settings.addresses, self.mtu, connected=TABLE_MAIN in tables
-        )
-        for table, routes in tables.items():
-            connected = settings.addresses if table == TABLE_MAIN else ()
-            interface.add_routes(self._tun.index, routes, table, connected)
-
-    def _put_up(self, stack: AsyncExitStack) -> None:
-        """What is not the interface's own comes last: by now names of peers were looked up."""
-        stack.callback(self._take_down)
-        self._surroundings.put_up(self.config, self._tun.index, self.listen_port)
+        if self._bare is not None:
+            self.mtu = settings.mtu or DEFAULT_MTU
+            interface.prepare(self._tun.index, self.mtu)
+            return
+        self.mtu = self.quick.configure(self._tun.index, settings.fwmark)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
@@ -259,12 +251,33 @@ class Service:
         self._outlets.swap = lambda sockets: self._pump.rebind(sockets, loop)
         self.reconfigurer.wire(self._book, self._watcher)
         self.reconfigurer.settle = self.settle
-        self.reconfigurer.rebound = lambda: self._guard.listens_on(self.listen_port)
+        self.reconfigurer.rebound = self._rebound
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
         self._wakeup.start(loop)
         stack.callback(self._wakeup.stop, loop)
+
+    async def _serve_uapi(self, stack: AsyncExitStack) -> None:
+        """Let `wg` see and change it."""
+        stack.callback(MtuFollower(self._tun.fileno(), self._mtu_changed).close)
+        desk = UapiDesk(self.tunnel, self.reconfigurer, self.journal, self._figures)
+        stack.push_async_callback(desk.stop)
+        if self._bare is None:
+            self._untold = await desk.try_to_start()
+        else:
+            await desk.start(self._bare.listener)
+            desk.watch(self.stop)
+
+    def _figures(self) -> tuple[int, int]:
+        return self.listen_port, self.mtu
+
+    def _mtu_changed(self, mtu: int) -> None:
+        self.mtu = self._pump.outbound.mtu = mtu
+
+    def _rebound(self) -> None:
+        self._guard.listens_on(self.listen_port)
+        self.quick.rebound(self.listen_port, self._outlets.mark)
 
     def _look_up(self, stack: AsyncExitStack) -> None:
         stack.callback(self._book.stop)
@@ -278,7 +291,8 @@ class Service:
     @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        return [*self._offloads.warnings(), *self._book.warnings, *self._surroundings.warnings]
+        found = [*self._offloads.warnings(), *self._book.warnings]
+        return [*found, *self._untold, *self.quick.warnings]
 
     @property
     def listen_port(self) -> int:
@@ -289,28 +303,6 @@ class Service:
     def _versions(self) -> frozenset[int]:
         """The address families that there is a socket for."""
         return self._outlets.versions
-
-    # Going down
-
-    async def _leave(self) -> None:
-        """What is done while the interface is still there."""
-        try:
-            await self._phases.before_down()
-        except CommandFailed as error:
-            self.journal.note("command-failed", why=error.cause)
-
-    def _take_down(self) -> None:
-        self._problems += self._surroundings.take_down()
-
-    async def _end(self) -> None:
-        """What is done when the interface is gone; who asked for that is told how it went."""
-        try:
-            await self._phases.after_down()
-        except CommandFailed as error:
-            self._problems.append(error.cause)
-        for problem in self._problems:
-            self.journal.note("command-failed", why=problem)
-        self._undone.set_result(self._problems)
 
     # What happens
 
@@ -411,15 +403,3 @@ class Service:
         async with self._moving:
             planned = PlannedMove(self.tunnel, self._watcher, self.journal, self.settle, self._news)
             return await planned.run(request)
-
-    async def _down(self, _request: Answer) -> Answer:
-        """Answer when all is undone; a PreDown that fails keeps the interface, as in wg-quick."""
-        try:
-            await self._phases.before_down()
-        except CommandFailed as error:
-            raise CommandError(error.cause, error.fix) from None
-        self.stop()
-        problems: list[str] = await asyncio.shield(self._undone)
-        if problems:
-            raise CommandError("; ".join(problems), f"sacip-tun cleanup {self._name}")
-        return {"said": self._phases.said}

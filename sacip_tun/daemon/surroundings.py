@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sacip_tun.config import Config, LeakProtection
 from sacip_tun.daemon.control import is_live
-from sacip_tun.linux import dns, firewall, interface, policy, sysctl
+from sacip_tun.linux import dns, firewall, interface, policy, resolv_conf, sysctl
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.firewall import Firewall
 from sacip_tun.linux.policy import PRIVATE, Policy
@@ -37,6 +37,8 @@ class Surroundings:
         self.resolver: str | None = None
         """Who was told the name servers."""
         self.warnings: list[str] = []
+        self._names: dns.Names | None = None
+        self._routes: tuple[Network, ...] = ()
 
     def plan(self, config: Config) -> Policy | None:
         """Choose the table and the mark of a full tunnel; None where it is none. Raises OSError."""
@@ -63,6 +65,7 @@ class Surroundings:
     def put_up(self, config: Config, index: int, port: int) -> None:
         """Do it all. Raises InterfaceError, OSError."""
         if self.policy is not None:
+            self._routes = tuple(routes_of(config, self.policy)[self.policy.table])
             self._shut(config, self.policy, port)
             self._heed_marks()
             self._lead(self.policy)
@@ -71,6 +74,11 @@ class Surroundings:
     def take_down(self) -> list[str]:
         """Undo all that was done; returns what could not be undone."""
         return self._log.undo()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything that others could take away."""
+        return self.policy is not None or self.resolver is not None
 
     def follow(self, config: Config, port: int, mark: int) -> None:
         """Let the firewall and the rules be about another port and mark. Raises as `put_up`."""
@@ -89,12 +97,53 @@ class Surroundings:
         for rule in policy.missing(before, after):
             policy.delete_rule(rule)
 
+    def missing_routes(self, snapshot: Snapshot, index: int) -> list[Network]:
+        """Return what is not in the tunnel's own table any more."""
+        if self.policy is None or not (index in snapshot.links and snapshot.links[index].up):
+            return []
+        there = {
+            route.destination
+            for route in snapshot.routes
+            if route.table == self.policy.table and route.interface == index
+        }
+        return [network for network in self._routes if network not in there]
+
+    def put_back(self, snapshot: Snapshot, index: int) -> list[str]:
+        """Add what others took away; returns what that was. Raises InterfaceError, OSError."""
+        done = list[str]()
+        if self.policy is not None:
+            rules = policy.missing(self.policy.rules, snapshot.rules)
+            for rule in rules:
+                policy.add_rule(rule)
+            routes = self.missing_routes(snapshot, index)
+            if routes:
+                interface.add_routes(index, routes, self.policy.table)
+            for network in self.policy.dead_ends:
+                policy.add_dead_end(network, self.policy.table)
+            done += ["rules"] if rules else []
+            done += ["routes"] if routes else []
+        if self.names_are_gone():
+            self._retell()
+            done.append("name servers")
+        return done
+
+    def names_are_gone(self) -> bool:
+        """Tell whether another program wrote a resolv.conf over ours."""
+        path, marker = resolv_conf.PATH, resolv_conf.marker(self._interface)
+        return self.resolver == str(path) and not resolv_conf.is_ours(path, marker)
+
+    def _retell(self) -> None:
+        """What somebody wrote meanwhile is what comes back when the tunnel goes."""
+        if self._names is not None:
+            self._log.drop("resolv.conf")
+            dns.write_file(self._interface, self._names, self._log)
+
     def tell_names(self, config: Config, index: int) -> None:
         """Tell this host the tunnel's name servers; where nobody takes them, warn."""
         servers, search = config.interface.dns_servers, config.interface.dns_search
         if not servers:
             return
-        names = dns.Names(servers, search, bool(config.full_versions) or not search)
+        names = self._names = dns.Names(servers, search, bool(config.full_versions) or not search)
         try:
             self.resolver = dns.tell(self._interface, index, names, self._log)
         except OSError as error:
@@ -109,7 +158,7 @@ class Surroundings:
         """Put the firewall in. With the kill switch it must be; without, its lack is a warning."""
         self.firewall = firewall_of(config, wanted, port)
         kind = KILL_SWITCH if self.firewall.kill_switch else "firewall"
-        self._log.note(kind, interface=self._interface)
+        self._log.remember(kind, interface=self._interface)
         self._trace(f"nft -f - # table inet {firewall.table_name(self._interface)}")
         try:
             firewall.install(self.firewall)
@@ -122,7 +171,7 @@ class Surroundings:
                 f"are not dropped; {error.fix}"
             )
         for network in wanted.dead_ends:
-            self._log.note("dead-end", network=str(network), table=wanted.table)
+            self._log.remember("dead-end", network=str(network), table=wanted.table)
             policy.add_dead_end(network, wanted.table)
 
     def _heed_marks(self) -> None:
@@ -130,7 +179,7 @@ class Surroundings:
         name = sysctl.SRC_VALID_MARK
         try:
             before = sysctl.read(name)
-            self._log.note("sysctl", resource=name, before=before)
+            self._log.remember("sysctl", resource=name, before=before)
             if before != "1":
                 self._trace(f"sysctl -q net.{name.replace('/', '.')}=1")
                 sysctl.write(name, "1")

@@ -55,17 +55,20 @@ def _resolvconf(interface: str, _index: int, names: Names, log: UndoLog) -> str:
     if not resolvconf.is_there():
         return ""
     name = resolvconf.record_name(interface)
-    log.note("resolvconf", name=name)
+    log.remember("resolvconf", name=name)
     resolvconf.add(name, names.text)
     return "resolvconf"
 
 
 def _resolv_conf(interface: str, _index: int, names: Names, log: UndoLog) -> str:
-    if not names.servers:
-        return ""
+    return write_file(interface, names, log)
+
+
+def write_file(interface: str, names: Names, log: UndoLog) -> str:
+    """Write resolv.conf itself, and return its path. Raises OSError."""
     path, mark = resolv_conf.PATH, resolv_conf.marker(interface)
     if not resolv_conf.is_ours(path, mark):
         before = resolv_conf.state(path)
-        log.note("resolv.conf", resource=str(path), before=before, marker=mark)
+        log.remember("resolv.conf", resource=str(path), before=before, marker=mark)
     resolv_conf.write(path, mark + names.text)
     return str(path)

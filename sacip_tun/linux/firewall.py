@@ -9,6 +9,7 @@
    discovery of neighbours do, or there would soon be no network to have a tunnel over.
 """
 
+import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ Interface = IPv4Interface | IPv6Interface
 
 # Seconds that nft may take; it waits for others that change the ruleset.
 PATIENCE = 10.0
+# linux/netlink.h, linux/netfilter/nfnetlink.h
+NETLINK_NETFILTER, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES = 12, 270, 1, 7
 INSTALL = "install nftables: its program `nft` does this"
 NEIGHBOURS = "nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report"
 OUTSIDE = (
@@ -112,6 +115,22 @@ def listed(interface: str) -> str:
         return _nft(["-s", "list", "table", "inet", table_name(interface)])
     except InterfaceError:
         return ""
+
+
+def watch() -> socket.socket:
+    """Return a non-blocking socket that hears of each change of the ruleset. Raises OSError."""
+    sock = socket.socket(
+        socket.AF_NETLINK,
+        socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
+        NETLINK_NETFILTER,
+    )
+    try:
+        sock.bind((0, 0))
+        sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _nft(arguments: Sequence[str], text: str = "") -> str:

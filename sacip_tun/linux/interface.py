@@ -84,6 +84,21 @@ def add_routes(
         _add_routes(sock, index, _wanted(routes, connected), table)
 
 
+def prepare(index: int, mtu: int) -> None:
+    """Give the interface its MTU and nothing else: it is for others to bring up.
+
+    Raises InterfaceError.
+    """
+    with RtnetlinkSocket() as sock:
+        _silence(sock, index)
+        message = _link(index)
+        message["attrs"] = [["IFLA_MTU", mtu], ["IFLA_TXQLEN", TRANSMIT_QUEUE]]
+        try:
+            sock.request(message, RTM_NEWLINK)
+        except OSError as error:
+            raise _explained(f"the interface cannot have MTU {mtu}", error) from error
+
+
 def _check_mtu(mtu: int, addresses: Iterable[Interface]) -> None:
     ipv6 = any(address.version == 6 for address in addresses)
     minimum = MIN_MTU_IPV6 if ipv6 else MIN_MTU

@@ -12,7 +12,8 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from struct import Struct
+from typing import Protocol, Self
 
 import pytun
 
@@ -30,7 +31,9 @@ DEVICE = Path("/dev/net/tun")
 NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
 
 # linux/if_tun.h
-TUNSETOFFLOAD = 0x400454D0
+TUNSETOFFLOAD, TUNGETIFF = 0x400454D0, 0x800454D2
+# struct ifreq: a name, and here its flags.
+IFREQ = Struct("=16sH22x")
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN = 1, 2, 4, 8
 TUN_F_USO4, TUN_F_USO6 = 0x20, 0x40
 USO = TUN_F_USO4 | TUN_F_USO6
@@ -45,6 +48,20 @@ VIRTIO_NET_HDR_GSO_UDP_L4 = 5
 Buffer = bytes | bytearray | memoryview
 
 
+class Device(Protocol):
+    """What is open: python-pytun's, or a descriptor that somebody else opened."""
+
+    @property
+    def name(self) -> str:
+        """The interface's name."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class InterfaceGone(Exception):  # noqa: N818  a fact that ends the tunnel in order, not a mistake
     """The TUN was deleted by somebody else: `ip link delete`, or `wg-quick down`."""
 
@@ -56,9 +73,7 @@ class Tun:
     that the kernel had for us and could not hand over.
     """
 
-    def __init__(
-        self, device: pytun.TunTapDevice, offload: int | None, *, remember: bool = True
-    ) -> None:
+    def __init__(self, device: Device, offload: int | None, *, remember: bool = True) -> None:
         self._device = device
         self._fd: int = device.fileno()
         os.set_blocking(self._fd, False)
@@ -89,6 +104,21 @@ class Tun:
                 return cls(device, accepted, remember=remember)
             device.close()
         return cls(_create(name, 0), None)
+
+    @classmethod
+    def adopt(cls, descriptor: int, *, offload: bool = True, remember: bool = True) -> Self:
+        """Take a TUN that somebody else opened, as it was opened. Raises TunError."""
+        try:
+            device = _Adopted(descriptor)
+        except OSError as error:
+            raise TunError(
+                f"descriptor {descriptor} is no TUN: {error.strerror}",
+                "see WG_TUN_FD, or leave it out",
+            ) from error
+        if not device.has_header:
+            return cls(device, None, remember=remember)
+        accepted = _set_offload(descriptor) if offload else 0
+        return cls(device, accepted or 0, remember=remember)
 
     def fileno(self) -> int:
         """Return the descriptor, to wait for readability."""
@@ -144,6 +174,28 @@ class Tun:
     def close(self) -> None:
         """Close, and with that delete the interface; harmless when closed already."""
         self._device.close()
+
+
+class _Adopted:
+    """A descriptor that somebody else opened; `has_header` tells of the virtio_net_hdr."""
+
+    def __init__(self, descriptor: int) -> None:
+        answer = fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size))
+        name, flags = IFREQ.unpack(answer)
+        if flags & pytun.IFF_TUN == 0 or flags & pytun.IFF_NO_PI == 0:
+            raise OSError(errno.EINVAL, "it is a TAP, or has packet information in front")
+        self.name: str = name.rstrip(b"\0").decode("ascii", "replace")
+        self.has_header = bool(flags & pytun.IFF_VNET_HDR)
+        self._descriptor = descriptor
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the name says it
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _create(name: str, flags: int) -> pytun.TunTapDevice:

@@ -36,7 +36,7 @@ class UndoLog:
         self.interface = interface
         self._path = directory / f"{interface}{SUFFIX}"
 
-    def note(self, kind: str, **details: object) -> None:
+    def remember(self, kind: str, **details: object) -> None:
         """Write a step down. Raises OSError."""
         lines: list[Step] = [] if self._path.exists() else [{"namespace": namespace()}]
         lines.append({"kind": kind, "at": time.time_ns(), **details})
@@ -48,7 +48,11 @@ class UndoLog:
     def rule(self, rule: Rule) -> None:
         """Write down that a rule is about to be added."""
         destination = rule.destination and str(rule.destination)
-        self.note("rule", rule={**asdict(rule), "destination": destination})
+        self.remember("rule", rule={**asdict(rule), "destination": destination})
+
+    def drop(self, kind: str) -> None:
+        """Forget the steps of a kind: they are not ours to undo any more."""
+        self.write([step for step in self.steps() if step["kind"] != kind])
 
     def steps(self) -> list[Step]:
         """Return the steps in their order. What was being written when power failed is no step."""

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from capture import Capture
+from ethernet import wait_until
 from full_tunnel import (
     INNER,
     SITE,
@@ -21,6 +22,8 @@ from full_tunnel import (
 )
 
 from sacip_tun.lab.connection import Connection, survived
+from sacip_tun.lab.timeline import records
+from sacip_tun.lab.tunnel import PROGRAM
 
 pytestmark = pytest.mark.network
 
@@ -184,3 +187,33 @@ def test_a_strict_reverse_path_filter_lets_the_hub_in(there) -> None:
     connected(there, laptop)
     laptop.down()
     there.laptop.write_sysctl("ipv4/conf/all/rp_filter", 0)
+
+
+TAKEN = {
+    "rules": (("ip", "rule", "del", "pref", "32103"), ("ip", "-6", "rule", "del", "pref", "32103")),
+    "routes": (("ip", "route", "flush", "table", "51820"),),
+    "firewall": (("nft", "flush", "ruleset"),),
+}
+
+
+def test_what_others_take_away_is_put_back_and_they_are_named(there) -> None:
+    laptop = Laptop(there.laptop)
+    connected(there, laptop, "--kill-switch")
+    before = is_there(there.laptop)
+    monitor = there.laptop.start([*PROGRAM, "monitor", laptop.name, "--json"])
+    time.sleep(0.5)
+    for commands in TAKEN.values():
+        for command in commands:
+            there.laptop.run(command)
+        began = time.monotonic()
+        wait_until(lambda: is_there(there.laptop) == before, "not put back")
+        assert time.monotonic() - began < 1.0
+    found = [
+        record
+        for record in records(there.laptop.log(monitor).splitlines())
+        if record["event"] == "put-back"
+    ]
+    assert [record["what"] for record in found] == list(TAKEN), found
+    assert all("process" in record["culprit"] for record in found), found
+    assert found[2]["culprit"].startswith("nft ")
+    laptop.down()

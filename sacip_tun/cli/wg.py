@@ -1,0 +1,149 @@
+"""sacip-wg: what wireguard-go is to wg-quick and to scripts, with the same command line.
+
+    sacip-wg [-f|--foreground] INTERFACE-NAME
+    sacip-wg --version
+
+The interface is made, and down; `wg` and `ip` do the rest. It returns when both the interface and
+its socket /var/run/wireguard/NAME.sock serve. It ends with SIGINT or SIGTERM, and when the
+interface or the socket is removed. From the environment come LOG_LEVEL (verbose, debug, error or
+silent), WG_TUN_FD, WG_UAPI_FD and WG_PROCESS_FOREGROUND=1.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sacip_tun
+
+if TYPE_CHECKING:
+    from sacip_tun.daemon.bare import Given
+
+# Exit codes and words are wireguard-go's: also that a wrong command line ends with 0.
+DONE, FAILED = 0, 1
+VERSION = f"""\
+sacip-wg v{sacip_tun.__version__}
+
+Userspace WireGuard daemon for linux-{platform.machine()}.
+"""
+# What goes wrong beside a request or a packet: told at level `error` too.
+ERRORS = frozenset({"fault", "send-refused", "request-refused", "routing-loop", "unresolved"})
+
+
+def main(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
+) -> int:
+    """Run sacip-wg, and return its exit code."""
+    line = list(sys.argv[1:] if arguments is None else arguments)
+    if line == ["--version"]:
+        print(VERSION, end="")
+        return DONE
+    foreground = line[:1] in (["-f"], ["--foreground"])
+    names = line[1:] if foreground else line
+    if len(names) != 1 or names[0].startswith("-"):
+        print(f"Usage: {sys.argv[0]} [-f/--foreground] INTERFACE-NAME")
+        return DONE
+    level = environment.get("LOG_LEVEL", "")
+    if foreground or environment.get("WG_PROCESS_FOREGROUND") == "1":
+        return _serve(names[0], environment, level, lambda: None)
+    return _detach(names[0], environment, level)
+
+
+def _serve(name: str, environment: Mapping[str, str], level: str, ready: Callable[[], None]) -> int:
+    try:
+        given = _given(environment)
+    except ValueError as error:
+        return _failed(name, str(error), level)
+    from sacip_tun.daemon.bare import run  # noqa: PLC0415 - a wrong line is told before it loads
+
+    why = run(name, given, _logger(name, level), ready)
+    return _failed(name, why, level) if why else DONE
+
+
+def _failed(name: str, why: str, level: str) -> int:
+    if level != "silent":
+        print(f"ERROR: ({name}) {why}", file=sys.stderr, flush=True)
+    return FAILED
+
+
+def _given(environment: Mapping[str, str]) -> "Given":
+    """Return the descriptors of the environment. Raises ValueError."""
+    from sacip_tun.daemon.bare import Given  # noqa: PLC0415 - see above
+
+    numbers: list[int | None] = []
+    for key in ("WG_TUN_FD", "WG_UAPI_FD"):
+        text = environment.get(key, "")
+        if text and not (text.isascii() and text.isdigit()):
+            raise ValueError(f"{key}={text} is no descriptor")
+        numbers.append(int(text) if text else None)
+    return Given(*numbers)
+
+
+def _logger(name: str, level: str) -> Callable[[Mapping[str, Any]], None]:
+    verbose, silent = level in {"verbose", "debug"}, level == "silent"
+
+    def log(record: Mapping[str, Any]) -> None:
+        event = record.get("event", "?")
+        if silent or not (verbose or event in ERRORS):
+            return
+        hidden = {"event", "interface", "time_unix"}
+        said = (f"{key}={value}" for key, value in record.items() if key not in hidden)
+        word = "ERROR" if event in ERRORS else "DEBUG"
+        print(f"{word}: ({name}) {event} {' '.join(said)}".rstrip(), file=sys.stderr, flush=True)
+
+    return log
+
+
+def _detach(name: str, environment: Mapping[str, str], level: str) -> int:
+    """Leave a daemon behind; returns when it serves, or when it cannot."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os._exit(_daemon(name, environment, level, writer))
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        ready = pipe.read()
+    os.wait()
+    return DONE if ready else FAILED
+
+
+def _daemon(name: str, environment: Mapping[str, str], level: str, writer: int) -> int:
+    """Be the daemon: of nobody's session, with no descriptor but those that are wanted."""
+    os.setsid()
+    if os.fork() != 0:
+        return DONE
+    _keep_only({writer, *_descriptors(environment)})
+    os.chdir("/")
+
+    def ready() -> None:
+        os.write(writer, b"1")
+        os.close(writer)
+        _leave_terminal(logging=level not in {"", "silent"})
+
+    return _serve(name, environment, level, ready)
+
+
+def _descriptors(environment: Mapping[str, str]) -> list[int]:
+    values = (environment.get(key, "") for key in ("WG_TUN_FD", "WG_UAPI_FD"))
+    return [int(value) for value in values if value.isascii() and value.isdigit()]
+
+
+def _keep_only(wanted: set[int]) -> None:
+    """Close what a script holds open: it may wait for its end."""
+    first = 3
+    for descriptor in sorted(wanted):
+        if descriptor >= first:
+            os.closerange(first, descriptor)
+            first = descriptor + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
+def _leave_terminal(*, logging: bool) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0,) if logging else (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What wg-quick does around a WireGuard interface, for one service.
+
+The service makes the interface and moves packets; this says when the host around it is changed, and
+answers `down`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from sacip_tun.config import Config
+from sacip_tun.daemon.control import Answer, CommandError
+from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.phases import CommandFailed, Phases
+from sacip_tun.daemon.reconciler import Reconciler
+from sacip_tun.daemon.resolver import literal
+from sacip_tun.daemon.surroundings import Surroundings, routes_of
+from sacip_tun.daemon.watcher import Watcher
+from sacip_tun.linux import interface
+from sacip_tun.linux.errors import SetupError
+from sacip_tun.linux.routes import TABLE_MAIN
+
+# Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
+OVERHEAD = 80
+
+
+class Quick:
+    """The host around one interface. `stop` ends the service."""
+
+    def __init__(
+        self, config: Config, directory: Path, journal: Journal, stop: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._journal = journal
+        self._stop = stop
+        self.trace: Callable[[str], None] = lambda _line: None
+        """Told each step that changes this host, as the command that does the same."""
+        self.phases = Phases(config, self._traced)
+        self.surroundings = Surroundings(config.interface.name, directory, self._traced)
+        self._note = journal.note
+        self._reconciler: Reconciler | None = None
+        self._problems: list[str] = []
+        self._undone: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+
+    # Coming up
+
+    def begin(self, stack: AsyncExitStack) -> int:
+        """Undo what a killed one left; return the mark that the outer sockets need, 0 for none."""
+        stack.push_async_callback(self._end)
+        self.surroundings.sweep(self._config)
+        wanted = self.surroundings.plan(self._config)
+        return wanted.mark if wanted else 0
+
+    def configure(self, index: int, mark: int) -> int:
+        """Give the interface its addresses, MTU and routes; return the MTU. Raises InterfaceError.
+
+        `mark` is that of the outer sockets, by which their routes are found.
+        """
+        addresses = self._config.interface.addresses
+        mtu = self._config.interface.mtu or self._derived_mtu(mark)
+        tables = routes_of(self._config, self.surroundings.policy)
+        interface.configure(index, addresses, mtu, connected=TABLE_MAIN in tables)
+        for table, routes in tables.items():
+            connected = addresses if table == TABLE_MAIN else ()
+            interface.add_routes(index, routes, table, connected)
+        return mtu
+
+    def _derived_mtu(self, mark: int) -> int:
+        """Return what the routes to the peers carry, less what is put around an inner packet."""
+        endpoints = [literal(str(peer.endpoint)) for peer in self._config.peers if peer.endpoint]
+        hosts = [endpoint.host for endpoint in endpoints if endpoint is not None]
+        return interface.route_mtu(hosts, mark=mark) - OVERHEAD
+
+    async def finish(self, stack: AsyncExitStack, index: int, port: int, watcher: Watcher) -> None:
+        """Change what is not the interface's own, when names of peers have been looked up.
+
+        Raises SetupError, OSError.
+        """
+        stack.callback(self._take_down)
+        self.surroundings.put_up(self._config, index, port)
+        if self.surroundings.is_needed:
+            self._reconciler = Reconciler(self.surroundings, watcher.monitor, index, self._note)
+            self._reconciler.start(stack)
+            watcher.looked = self._reconciler.look
+        await self.phases.after_up()
+
+    def rebound(self, port: int, mark: int) -> None:
+        """Let rules and firewall be about the port and the mark that are in use now."""
+        try:
+            self.surroundings.follow(self._config, port, mark)
+            if self._reconciler is not None:
+                self._reconciler.renew()
+        except (SetupError, OSError) as error:
+            self._journal.note("command-failed", why=str(error))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know though the interface is up."""
+        return self.surroundings.warnings
+
+    # Going down
+
+    async def leave(self) -> None:
+        """Do what is to be done while the interface is still there."""
+        try:
+            await self.phases.before_down()
+        except CommandFailed as error:
+            self._journal.note("command-failed", why=error.cause)
+
+    async def down(self, _request: Answer) -> Answer:
+        """Answer when all is undone; a PreDown that fails keeps the interface, as in wg-quick."""
+        try:
+            await self.phases.before_down()
+        except CommandFailed as error:
+            raise CommandError(error.cause, error.fix) from None
+        self._stop()
+        problems = await asyncio.shield(self._undone)
+        if problems:
+            name = self._config.interface.name
+            raise CommandError("; ".join(problems), f"sacip-tun cleanup {name}")
+        return {"said": self.phases.said}
+
+    def _take_down(self) -> None:
+        self._problems += self.surroundings.take_down()
+
+    async def _end(self) -> None:
+        """What is done when the interface is gone; who asked for that is told how it went."""
+        try:
+            await self.phases.after_down()
+        except CommandFailed as error:
+            self._problems.append(error.cause)
+        for problem in self._problems:
+            self._journal.note("command-failed", why=problem)
+        self._undone.set_result(self._problems)
+
+    def _traced(self, line: str) -> None:
+        self.trace(line)
