@@ -8,6 +8,7 @@ file that only root can write; nothing that a peer sent comes near them.
 import asyncio
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 
 from sacip_tun.config import Config
@@ -79,13 +80,18 @@ class Phases:
         return code
 
     async def _execute(self, line: str, output: int | None) -> int:
+        """Wait for the command itself, and not for what it leaves behind in the background.
+
+        uvloop's own subprocesses would: they wait until a pipe of theirs is closed by all.
+        """
         shell = SHELL if shutil.which(SHELL[0]) else ("sh", "-e", "-c")
-        process = await asyncio.create_subprocess_exec(
-            *shell,
-            line,
-            stdin=asyncio.subprocess.DEVNULL,
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [*shell, line],
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **self._environment},
+            check=False,
         )
-        return await process.wait()
+        return done.returncode

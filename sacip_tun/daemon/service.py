@@ -220,6 +220,7 @@ class Service:
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
+        self._book.outside = self.quick.surroundings.outside
         monitor = await stack.enter_async_context(NetlinkMonitor.open())
         self._watcher = Watcher(
             monitor,

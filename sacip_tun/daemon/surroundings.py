@@ -5,17 +5,28 @@ each step is written into the undo log first, and every start undoes what a kill
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sacip_tun.config import Config, LeakProtection
 from sacip_tun.daemon.control import is_live
-from sacip_tun.linux import dns, firewall, interface, policy, resolv_conf, sysctl
+from sacip_tun.linux import (
+    dns,
+    dns_query,
+    firewall,
+    interface,
+    policy,
+    resolv_conf,
+    resolved,
+    sysctl,
+)
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.firewall import Firewall
 from sacip_tun.linux.policy import PRIVATE, Policy
 from sacip_tun.linux.routes import TABLE_MAIN, Network, Rule
 from sacip_tun.linux.snapshot import Snapshot
 from sacip_tun.linux.undo import UndoLog, logs
+from sacip_tun.protocol.address import Host
 
 # The step that stays when a tunnel was killed: what it shut stays shut until somebody opens it.
 KILL_SWITCH = "kill-switch"
@@ -39,6 +50,8 @@ class Surroundings:
         self.warnings: list[str] = []
         self._names: dns.Names | None = None
         self._routes: tuple[Network, ...] = ()
+        self._before = ""
+        """What resolv.conf said before anybody was told of ours."""
 
     def plan(self, config: Config) -> Policy | None:
         """Choose the table and the mark of a full tunnel; None where it is none. Raises OSError."""
@@ -138,11 +151,33 @@ class Surroundings:
             self._log.drop("resolv.conf")
             dns.write_file(self._interface, self._names, self._log)
 
+    def outside(self) -> Callable[[str], list[Host]] | None:
+        """Return what looks a name up outside of the full tunnel, in a thread; None without one."""
+        if self.policy is None:
+            return None
+        mark = self.policy.mark
+        return lambda name: dns_query.look_up(name, self._outer_servers(), mark)
+
+    def _outer_servers(self) -> list[Host]:
+        """Return the name servers of the network outside, as of now."""
+        text = ""
+        if self.resolver == str(resolv_conf.PATH):
+            before = [step["before"] for step in self._log.steps() if step["kind"] == "resolv.conf"]
+            text = dns_query.text_of(before[0]) if before else ""
+        elif resolved.is_asked():
+            text = resolved.UPLINKS.read_text(errors="replace")
+        elif self.resolver is None:
+            text = resolv_conf.PATH.read_text(errors="replace")
+        ours = set(self._names.servers) if self._names else set[Host]()
+        return [host for host in dns_query.servers_of(text or self._before) if host not in ours]
+
     def tell_names(self, config: Config, index: int) -> None:
         """Tell this host the tunnel's name servers; where nobody takes them, warn."""
         servers, search = config.interface.dns_servers, config.interface.dns_search
         if not servers:
             return
+        with suppress(OSError):
+            self._before = resolv_conf.PATH.read_text(errors="replace")
         names = self._names = dns.Names(servers, search, bool(config.full_versions) or not search)
         try:
             self.resolver = dns.tell(self._interface, index, names, self._log)
@@ -163,6 +198,8 @@ class Surroundings:
         try:
             firewall.install(self.firewall)
         except InterfaceError as error:
+            if error.missing:
+                self._log.drop(kind)  # nothing was done, and nothing can undo it
             if self.firewall.kill_switch:
                 raise
             self.firewall = None

@@ -15,6 +15,8 @@ from sacip_tun.protocol.address import Host
 SERVICE, OBJECT = "org.freedesktop.resolve1", "/org/freedesktop/resolve1"
 MANAGER = f"{SERVICE}.Manager"
 RUNTIME = Path("/run/systemd/resolve")
+# The servers of all links, for those who do not ask it.
+UPLINKS = RUNTIME / "resolv.conf"
 RESOLV_CONF, NSSWITCH = Path("/etc/resolv.conf"), Path("/etc/nsswitch.conf")
 # The addresses that its stub answers at.
 STUBS = frozenset({"127.0.0.53", "127.0.0.54"})

@@ -24,7 +24,7 @@ IPV4, IPV6 = ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")
 )
 def test_an_impossible_mtu_is_refused_first(mtu, addresses, advice):
     with pytest.raises(InterfaceError) as caught:
-        configure(1, addresses, mtu, [])
+        configure(1, addresses, mtu)
     assert advice in caught.value.fix
 
 
