@@ -41,7 +41,7 @@ INNER = (
     "fault",
 )
 # About the interface and its listeners themselves: no hook is run for these.
-OWN = ("up", "down", "lost", "hook-failed", "command-failed")
+OWN = ("up", "down", "reloaded", "lost", "hook-failed", "command-failed")
 KINDS = frozenset({*TOLD, *INNER, *OWN})
 
 

@@ -3,9 +3,9 @@
 import sys
 from argparse import Namespace
 from contextlib import suppress
-from pathlib import Path
 
 from sacip_tun.cli.control import Control
+from sacip_tun.cli.names import interface_of
 from sacip_tun.cli.parser import Parser
 from sacip_tun.client.sockets import socket_of
 from sacip_tun.outcome import Exit, Failure
@@ -27,9 +27,7 @@ def configure(parser: Parser) -> None:
 
 
 def _down(options: Namespace) -> int:
-    name = options.name
-    if name.endswith(".conf"):
-        name = Path(name).stem
+    name = interface_of(options.name)
     with Control(socket_of(options.directories.run, name), UNDO_TIME) as control:
         said = control.request("down").get("said")
         # A second `down` at the same time ends this connection as it ends the interface.

@@ -3,7 +3,6 @@
 import sys
 from argparse import Namespace
 from contextlib import suppress
-from dataclasses import replace
 
 from sacip_tun.cli.eventline import Record, event_line
 from sacip_tun.cli.inline import DEFAULT_INTERFACE, configuration, declare
@@ -82,8 +81,7 @@ def _up(options: Namespace) -> int:
 
 
 def _from_file(options: Namespace) -> Config:
-    config = load(options.file, options.directories.configurations)
-    return config.without_commands() if options.no_hooks else config
+    return load(options.file, options.directories.configurations)
 
 
 def _up_from_options(options: Namespace) -> int:
@@ -112,8 +110,13 @@ def _up_from_options(options: Namespace) -> int:
 
 
 def _started(config: Config, options: Namespace) -> int:
-    if options.kill_switch:
-        config = _with_kill_switch(config)
+    if options.kill_switch and not config.full_versions:
+        raise Failure(
+            "there is no full tunnel for --kill-switch: nothing sends all traffic into it",
+            "add 0.0.0.0/0, ::/0 to AllowedIPs, with Table = auto or without Table",
+            Exit.BAD_CONFIGURATION,
+        )
+    config = config.asked(no_commands=options.no_hooks, kill_switch=options.kill_switch)
     for warning in config.warnings:
         warn(warning)
     # A mistake in the input is told before the event loop and netlink are loaded.
@@ -133,17 +136,6 @@ def _started(config: Config, options: Namespace) -> int:
         warn=warn,
         trace=_trace if options.verbose else lambda _line: None,
     )
-
-
-def _with_kill_switch(config: Config) -> Config:
-    """Turn it on, where there is a full tunnel for it."""
-    if not config.full_versions:
-        raise Failure(
-            "there is no full tunnel for --kill-switch: nothing sends all traffic into it",
-            "add 0.0.0.0/0, ::/0 to AllowedIPs, with Table = auto or without Table",
-            Exit.BAD_CONFIGURATION,
-        )
-    return replace(config, interface=replace(config.interface, kill_switch=True))
 
 
 def _trace(line: str) -> None:

@@ -27,7 +27,7 @@ def load(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Config:
     config = parse(text, path.name.removesuffix(".conf"), str(path))
     warnings = _permission_warnings(path, status, lenient=path.parent in directories[1:])
     warnings = (*warnings, *config.warnings)
-    config = Config(config.interface, config.peers, warnings, path.absolute())
+    config = replace(config, warnings=warnings, source=path.absolute())
     return _without_foreign_hooks(config, path, status)
 
 
@@ -125,6 +125,11 @@ def _read(path: Path) -> tuple[str, os.stat_result]:
         return content.decode(), status
     except UnicodeDecodeError:
         raise ConfigError("it is not text in UTF-8", "check the path", source=source) from None
+
+
+def read(path: Path) -> str:
+    """Return a file's text. Raises ConfigError."""
+    return _read(path)[0]
 
 
 def _permission_warnings(

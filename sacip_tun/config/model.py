@@ -133,8 +133,12 @@ class Config:
     interface: InterfaceConfig
     peers: tuple[PeerConfig, ...] = ()
     warnings: tuple[str, ...] = ()
-    path: Path | None = None
-    """The file that it was read from."""
+    source: Path | None = field(default=None, compare=False)
+    """The file that it was read from, where there is one."""
+    no_commands: bool = False
+    """Whether the user wants none of its commands run, however often it is read."""
+    closed: bool = False
+    """Whether the user asked for the kill switch beside the file."""
 
     def without_commands(self) -> "Config":
         """Return the same configuration, in which this host is to run nothing."""
@@ -142,6 +146,14 @@ class Config:
             self.interface, pre_up=(), post_up=(), pre_down=(), post_down=(), event_hooks=()
         )
         return replace(self, interface=interface)
+
+    def asked(self, *, no_commands: bool, kill_switch: bool) -> "Config":
+        """Return it with what the user asked for beside the file, and will mean again."""
+        config = self.without_commands() if no_commands else self
+        interface = config.interface
+        if kill_switch:
+            interface = replace(interface, kill_switch=True)
+        return replace(config, interface=interface, no_commands=no_commands, closed=kill_switch)
 
     @property
     def routes(self) -> tuple[Network, ...]:

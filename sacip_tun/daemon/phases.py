@@ -32,12 +32,16 @@ class Phases:
     def __init__(self, config: Config, trace: Trace) -> None:
         self._interface = config.interface
         self._environment = {"LC_ALL": "C", "INTERFACE": config.interface.name}
-        if config.path is not None:
-            self._environment["CONFIG_FILE"] = str(config.path)
+        if config.source is not None:
+            self._environment["CONFIG_FILE"] = str(config.source)
         self._trace = trace
         self._up = False
         self._left = False
         self.said = ""
+
+    def follow(self, config: Config) -> None:
+        """Take the commands of a file that was read again."""
+        self._interface = config.interface
 
     async def before_up(self) -> None:
         """Run PreUp. Raises CommandFailed."""

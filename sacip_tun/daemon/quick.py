@@ -5,11 +5,12 @@ answers `down`.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from sacip_tun.config import Config
+from sacip_tun.config import Config, ConfigError
 from sacip_tun.daemon.control import Answer, CommandError
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.phases import CommandFailed, Phases
@@ -19,10 +20,22 @@ from sacip_tun.daemon.surroundings import Surroundings, routes_of
 from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.linux import interface
 from sacip_tun.linux.errors import SetupError
+from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.routes import TABLE_MAIN
 
 # Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
 OVERHEAD = 80
+
+
+def derived_mtu(config: Config, mark: int) -> int:
+    """Return what the routes to the peers carry, less what is put around an inner packet."""
+    endpoints = [literal(str(peer.endpoint)) for peer in config.peers if peer.endpoint]
+    hosts = [endpoint.host for endpoint in endpoints if endpoint is not None]
+    return interface.route_mtu(hosts, mark=mark) - OVERHEAD
+
+
+async def _nothing() -> None:
+    """Do nothing."""
 
 
 class Quick:
@@ -40,6 +53,9 @@ class Quick:
         self.surroundings = Surroundings(config.interface.name, directory, self._traced)
         self._note = journal.note
         self._reconciler: Reconciler | None = None
+        self.index = 0
+        self.save: Callable[[], Awaitable[None]] = _nothing
+        """Called while all is still there, after PreDown. Raises ConfigError."""
         self._problems: list[str] = []
         self._undone: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
@@ -49,7 +65,7 @@ class Quick:
         """Undo what a killed one left; return the mark that the outer sockets need, 0 for none."""
         stack.push_async_callback(self._end)
         self.surroundings.sweep(self._config)
-        wanted = self.surroundings.plan(self._config)
+        wanted = self.surroundings.policy = self.surroundings.plan(self._config)
         return wanted.mark if wanted else 0
 
     def configure(self, index: int, mark: int) -> int:
@@ -58,7 +74,7 @@ class Quick:
         `mark` is that of the outer sockets, by which their routes are found.
         """
         addresses = self._config.interface.addresses
-        mtu = self._config.interface.mtu or self._derived_mtu(mark)
+        mtu = self._config.interface.mtu or derived_mtu(self._config, mark)
         tables = routes_of(self._config, self.surroundings.policy)
         interface.configure(index, addresses, mtu, connected=TABLE_MAIN in tables)
         for table, routes in tables.items():
@@ -66,23 +82,17 @@ class Quick:
             interface.add_routes(index, routes, table, connected)
         return mtu
 
-    def _derived_mtu(self, mark: int) -> int:
-        """Return what the routes to the peers carry, less what is put around an inner packet."""
-        endpoints = [literal(str(peer.endpoint)) for peer in self._config.peers if peer.endpoint]
-        hosts = [endpoint.host for endpoint in endpoints if endpoint is not None]
-        return interface.route_mtu(hosts, mark=mark) - OVERHEAD
-
     async def finish(self, stack: AsyncExitStack, index: int, port: int, watcher: Watcher) -> None:
         """Change what is not the interface's own, when names of peers have been looked up.
 
         Raises SetupError, OSError.
         """
+        self.index = index
         stack.callback(self._take_down)
         self.surroundings.put_up(self._config, index, port)
-        if self.surroundings.is_needed:
-            self._reconciler = Reconciler(self.surroundings, watcher.monitor, index, self._note)
-            self._reconciler.start(stack)
-            watcher.looked = self._reconciler.look
+        self._reconciler = Reconciler(self.surroundings, watcher.monitor, index, self._note)
+        self._reconciler.start(stack)
+        watcher.looked = self._reconciler.look
         await self.phases.after_up()
 
     def rebound(self, port: int, mark: int) -> None:
@@ -99,6 +109,56 @@ class Quick:
         """What the user should know though the interface is up."""
         return self.surroundings.warnings
 
+    # Changing
+
+    @property
+    def config(self) -> Config:
+        """What was asked for last."""
+        return self._config
+
+    def change(self, new: Config, port: int) -> int:
+        """Let the host be as another configuration wants it; return the mark of outer sockets.
+
+        What is wanted comes first, then goes what is not. Where something fails, all is as before.
+        Raises SetupError, OSError.
+        """
+        old = self._config
+        before = self.surroundings.policy
+        try:
+            self._go(old, new, self.surroundings.plan(new), port)
+        except (SetupError, OSError):
+            with contextlib.suppress(SetupError, OSError):
+                self._go(new, old, before, port)
+            raise
+        self._config = new
+        self.phases.follow(new)
+        wanted = self.surroundings.policy
+        return wanted.mark if wanted else new.interface.fwmark
+
+    def _go(self, old: Config, new: Config, wanted: Policy | None, port: int) -> None:
+        index, addresses = self.index, new.interface.addresses
+        before = routes_of(old, self.surroundings.policy)
+        after = routes_of(new, wanted)
+        connected = TABLE_MAIN in after
+        if connected != (TABLE_MAIN in before):
+            interface.change_addresses(index, old.interface.addresses, ())
+        interface.change_addresses(index, old.interface.addresses, addresses, connected=connected)
+        # The rules are still those of before: only their mark leads to the peers.
+        policy = self.surroundings.policy or wanted
+        mark = policy.mark if policy else new.interface.fwmark
+        interface.set_mtu(index, new.interface.mtu or derived_mtu(new, mark), addresses)
+        for table, routes in after.items():
+            known = addresses if table == TABLE_MAIN else ()
+            interface.add_routes(index, routes, table, known)
+        self.surroundings.change(new, wanted, index, port)
+        for table, routes in before.items():
+            gone = set(routes) - set(after.get(table, ()))
+            if table == TABLE_MAIN:
+                gone -= {address.network for address in addresses}
+            interface.delete_routes(index, gone, table)
+        if self._reconciler is not None:
+            self._reconciler.renew()
+
     # Going down
 
     async def leave(self) -> None:
@@ -107,6 +167,10 @@ class Quick:
             await self.phases.before_down()
         except CommandFailed as error:
             self._journal.note("command-failed", why=error.cause)
+        try:
+            await self.save()
+        except ConfigError as error:
+            self._problems.append(f"it is not saved: {error}")
 
     async def down(self, _request: Answer) -> Answer:
         """Answer when all is undone; a PreDown that fails keeps the interface, as in wg-quick."""

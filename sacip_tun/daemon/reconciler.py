@@ -53,11 +53,7 @@ class Reconciler:
     def start(self, stack: AsyncExitStack) -> None:
         """Compare from here on."""
         self._monitor.deleted = self._deleted
-        self._firewall = self._listed()
-        if self._firewall:
-            with contextlib.suppress(OSError):
-                self._watch = firewall.watch()
-                asyncio.get_running_loop().add_reader(self._watch.fileno(), self._ruleset_changed)
+        self.renew()
         stack.push_async_callback(self._stop)
 
     async def _stop(self) -> None:
@@ -82,6 +78,10 @@ class Reconciler:
     def renew(self) -> None:
         """Take the firewall as it is for what it is to be: it was changed by us."""
         self._firewall = self._listed()
+        if self._firewall and self._watch is None:
+            with contextlib.suppress(OSError):
+                self._watch = firewall.watch()
+                asyncio.get_running_loop().add_reader(self._watch.fileno(), self._ruleset_changed)
 
     def _listed(self) -> str:
         known = self._surroundings.firewall
@@ -138,7 +138,11 @@ class Reconciler:
                 if known is not None:
                     await asyncio.to_thread(firewall.install, known)
                     done.append("firewall")
-            done += surroundings.put_back(Snapshot.taken(), self._index)
+            if self._missing(self._monitor.snapshot()):
+                done += surroundings.put_back(Snapshot.taken(), self._index)
+            if surroundings.names_are_gone():
+                surroundings.tell_again()
+                done.append("name servers")
         except (InterfaceError, OSError) as error:
             self._note("put-back", what=", ".join(done), why=f"it cannot be: {error}")
             return

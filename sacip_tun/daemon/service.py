@@ -31,6 +31,8 @@ from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
 from sacip_tun.daemon.quick import Quick
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
+from sacip_tun.daemon.reload import Reloader
+from sacip_tun.daemon.saver import Saver
 from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
@@ -90,6 +92,11 @@ class Service:
         self._outlets = Outlets(config.interface.offload)
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
         self.quick = Quick(config, run_directory, self.journal, self.stop)
+        self._reloader = Reloader(
+            self.reconfigurer, self.tunnel, self._outlets, self.journal, self.quick
+        )
+        self._saver = Saver(self.reconfigurer, self.quick)
+        self.quick.save = self._saver.save_if_asked
         self.mtu = 0
         self.faults = 0
         self._untold: Sequence[str] = ()
@@ -179,7 +186,13 @@ class Service:
         """First of all: who holds the control socket holds the interface's name."""
         server = ControlServer(
             self._run_directory / f"{self._name}.sock",
-            {"status": self._status, "move": self._move, "down": self.quick.down},
+            {
+                "status": self._status,
+                "move": self._move,
+                "down": self.quick.down,
+                "reload": self._reloader.command,
+                "save": self._saver.command,
+            },
             self.journal,
         )
         await server.start()

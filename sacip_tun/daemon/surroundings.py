@@ -25,12 +25,14 @@ from sacip_tun.linux.firewall import Firewall
 from sacip_tun.linux.policy import PRIVATE, Policy
 from sacip_tun.linux.routes import TABLE_MAIN, Network, Rule
 from sacip_tun.linux.snapshot import Snapshot
-from sacip_tun.linux.undo import UndoLog, logs
+from sacip_tun.linux.undo import UNDO, UndoLog, logs
 from sacip_tun.protocol.address import Host
 
 # The step that stays when a tunnel was killed: what it shut stays shut until somebody opens it.
 KILL_SWITCH = "kill-switch"
 KEPT = frozenset({KILL_SWITCH})
+# What is undone when other name servers come.
+NAMES = frozenset({"resolv.conf", "resolvconf"})
 # wg-quick's words for where routes go; with `off` there are none.
 TABLE_NAMES = {"auto": "main", "off": "main"}
 
@@ -54,12 +56,15 @@ class Surroundings:
         """What resolv.conf said before anybody was told of ours."""
 
     def plan(self, config: Config) -> Policy | None:
-        """Choose the table and the mark of a full tunnel; None where it is none. Raises OSError."""
-        if config.full_versions:
-            mark = config.interface.fwmark
-            table = policy.free_table(Snapshot.taken(), mark)
-            self.policy = policy_of(config, table, mark or table)
-        return self.policy
+        """Choose the table and the mark of a full tunnel; None where it is none. Raises OSError.
+
+        A full tunnel that is up keeps its table.
+        """
+        if not config.full_versions:
+            return None
+        mark = config.interface.fwmark
+        table = self.policy.table if self.policy else policy.free_table(Snapshot.taken(), mark)
+        return policy_of(config, table, mark or table)
 
     def sweep(self, config: Config) -> None:
         """Undo what was left by those that were killed, this interface before all others."""
@@ -88,11 +93,6 @@ class Surroundings:
         """Undo all that was done; returns what could not be undone."""
         return self._log.undo()
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is anything that others could take away."""
-        return self.policy is not None or self.resolver is not None
-
     def follow(self, config: Config, port: int, mark: int) -> None:
         """Let the firewall and the rules be about another port and mark. Raises as `put_up`."""
         if self.policy is None:
@@ -100,6 +100,31 @@ class Surroundings:
         old, self.policy = self.policy, policy_of(config, self.policy.table, mark)
         self._shut(config, self.policy, port)
         self.change_rules(old, self.policy)
+
+    def change(self, config: Config, wanted: Policy | None, index: int, port: int) -> None:
+        """Go over to another configuration while the tunnel runs. Raises as `put_up`."""
+        old, self.policy = self.policy, wanted
+        self._routes = tuple(routes_of(config, wanted)[wanted.table]) if wanted else ()
+        if wanted is not None:
+            self._shut(config, wanted, port)
+            self._heed_marks()
+        self.change_rules(old, wanted)
+        if old is not None:
+            gone = set(old.dead_ends) - set(wanted.dead_ends if wanted else ())
+            for network in gone:
+                policy.delete_dead_end(network, old.table)
+        if wanted is None and self.firewall is not None:
+            firewall.remove(self._interface)
+            self.firewall = None
+        if names_of(config) != self._names:
+            self._forget_names(index)
+            self.tell_names(config, index)
+
+    def _forget_names(self, index: int) -> None:
+        if self._names is not None and self.resolver == resolved.NAME:
+            resolved.revert_link(index)
+        self._log.undo(keep=frozenset(UNDO) - NAMES)
+        self._names = self.resolver = None
 
     def change_rules(self, old: Policy | None, new: Policy | None) -> None:
         """Go from the rules of one policy to those of another, the new ones first."""
@@ -123,29 +148,23 @@ class Surroundings:
 
     def put_back(self, snapshot: Snapshot, index: int) -> list[str]:
         """Add what others took away; returns what that was. Raises InterfaceError, OSError."""
-        done = list[str]()
-        if self.policy is not None:
-            rules = policy.missing(self.policy.rules, snapshot.rules)
-            for rule in rules:
-                policy.add_rule(rule)
-            routes = self.missing_routes(snapshot, index)
-            if routes:
-                interface.add_routes(index, routes, self.policy.table)
-            for network in self.policy.dead_ends:
-                policy.add_dead_end(network, self.policy.table)
-            done += ["rules"] if rules else []
-            done += ["routes"] if routes else []
-        if self.names_are_gone():
-            self._retell()
-            done.append("name servers")
-        return done
+        if self.policy is None:
+            return []
+        rules = policy.missing(self.policy.rules, snapshot.rules)
+        for rule in rules:
+            policy.add_rule(rule)
+        routes = self.missing_routes(snapshot, index)
+        interface.add_routes(index, routes, self.policy.table)
+        for network in self.policy.dead_ends:
+            policy.add_dead_end(network, self.policy.table)
+        return (["rules"] if rules else []) + (["routes"] if routes else [])
 
     def names_are_gone(self) -> bool:
         """Tell whether another program wrote a resolv.conf over ours."""
         path, marker = resolv_conf.PATH, resolv_conf.marker(self._interface)
         return self.resolver == str(path) and not resolv_conf.is_ours(path, marker)
 
-    def _retell(self) -> None:
+    def tell_again(self) -> None:
         """What somebody wrote meanwhile is what comes back when the tunnel goes."""
         if self._names is not None:
             self._log.drop("resolv.conf")
@@ -173,12 +192,11 @@ class Surroundings:
 
     def tell_names(self, config: Config, index: int) -> None:
         """Tell this host the tunnel's name servers; where nobody takes them, warn."""
-        servers, search = config.interface.dns_servers, config.interface.dns_search
-        if not servers:
+        names = self._names = names_of(config)
+        if names is None:
             return
         with suppress(OSError):
             self._before = resolv_conf.PATH.read_text(errors="replace")
-        names = self._names = dns.Names(servers, search, bool(config.full_versions) or not search)
         try:
             self.resolver = dns.tell(self._interface, index, names, self._log)
         except OSError as error:
@@ -192,8 +210,11 @@ class Surroundings:
     def _shut(self, config: Config, wanted: Policy, port: int) -> None:
         """Put the firewall in. With the kill switch it must be; without, its lack is a warning."""
         self.firewall = firewall_of(config, wanted, port)
-        kind = KILL_SWITCH if self.firewall.kill_switch else "firewall"
+        kind, other = KILL_SWITCH, "firewall"
+        if not self.firewall.kill_switch:
+            kind, other = other, kind
         self._log.remember(kind, interface=self._interface)
+        self._log.drop(other)
         self._trace(f"nft -f - # table inet {firewall.table_name(self._interface)}")
         try:
             firewall.install(self.firewall)
@@ -239,6 +260,13 @@ class Surroundings:
             raise InterfaceError(
                 f"the rule cannot be added: {described(rule)}: {error.strerror}", "see `ip rule`"
             ) from error
+
+
+def names_of(config: Config) -> dns.Names | None:
+    """Return the name servers that a configuration brings, None where it has none."""
+    servers, search = config.interface.dns_servers, config.interface.dns_search
+    exclusive = bool(config.full_versions) or not search
+    return dns.Names(servers, search, exclusive) if servers else None
 
 
 def routes_of(config: Config, wanted: Policy | None) -> dict[int, list[Network]]:

@@ -48,7 +48,7 @@ def _resolved(_interface: str, index: int, names: Names, _log: UndoLog) -> str:
     if not resolved.is_asked():
         return ""
     resolved.set_link(index, names.servers, names.search, exclusive=names.exclusive)
-    return "systemd-resolved"
+    return resolved.NAME
 
 
 def _resolvconf(interface: str, _index: int, names: Names, log: UndoLog) -> str:

@@ -17,6 +17,7 @@ from sacip_tun.linux.rtnetlink import (
     NLM_F_EXCL,
     NLM_F_REPLACE,
     RTM_DELADDR,
+    RTM_DELROUTE,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWROUTE,
@@ -97,6 +98,39 @@ def prepare(index: int, mtu: int) -> None:
             sock.request(message, RTM_NEWLINK)
         except OSError as error:
             raise _explained(f"the interface cannot have MTU {mtu}", error) from error
+
+
+def change_addresses(
+    index: int, old: Collection[Interface], new: Sequence[Interface], *, connected: bool = True
+) -> None:
+    """Give an interface that is up the new addresses, then take the others away.
+
+    Raises InterfaceError, OSError.
+    """
+    flags = 0 if connected else IFA_F_NOPREFIXROUTE
+    with RtnetlinkSocket() as sock:
+        _check_free(sock, index, new)
+        for address in new:
+            _add_address(sock, index, address, flags)
+        for address in set(old) - set(new):
+            with suppress(OSError):  # it is gone already
+                sock.request(address_message(index, address), RTM_DELADDR)
+        for address in new:  # some may have been secondary to what is gone
+            _add_address(sock, index, address, flags)
+
+
+def set_mtu(index: int, mtu: int, addresses: Iterable[Interface]) -> None:
+    """Change the MTU of an interface with these addresses. Raises InterfaceError."""
+    _check_mtu(mtu, addresses)
+    with RtnetlinkSocket() as sock:
+        _bring_up(sock, index, mtu)
+
+
+def delete_routes(index: int, routes: Iterable[Network], table: int) -> None:
+    """Send networks into an interface no more; those that are gone already will do."""
+    with RtnetlinkSocket() as sock:
+        bodies = (route_body(index, network, table) for network in routes)
+        sock.request_each(bodies, RTM_DELROUTE, 0)
 
 
 def _check_mtu(mtu: int, addresses: Iterable[Interface]) -> None:

@@ -12,6 +12,7 @@ from socket import AF_INET, AF_INET6
 
 from sacip_tun.protocol.address import Host
 
+NAME = "systemd-resolved"
 SERVICE, OBJECT = "org.freedesktop.resolve1", "/org/freedesktop/resolve1"
 MANAGER = f"{SERVICE}.Manager"
 RUNTIME = Path("/run/systemd/resolve")
