@@ -9,16 +9,20 @@ interface or the socket is removed. From the environment come LOG_LEVEL (verbose
 silent), WG_TUN_FD, WG_UAPI_FD and WG_PROCESS_FOREGROUND=1.
 """
 
+import contextlib
 import os
 import platform
+import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sacip_tun
 
 if TYPE_CHECKING:
-    from sacip_tun.daemon.bare import Given
+    from sacip_tun.linux.tun import Tun
+    from sacip_tun.linux.unix import Listener
 
 # Exit codes and words are wireguard-go's: also that a wrong command line ends with 0.
 DONE, FAILED = 0, 1
@@ -27,6 +31,11 @@ sacip-wg v{sacip_tun.__version__}
 
 Userspace WireGuard daemon for linux-{platform.machine()}.
 """
+TUN_FD, UAPI_FD = "WG_TUN_FD", "WG_UAPI_FD"
+# The name is free, but who had it until now may not have ended yet; in seconds.
+DYING, PAUSE = 1.0, 0.02
+# Bytes: an outer network of 1500 less what IPv6, UDP and WireGuard add (wireguard-go: DefaultMTU).
+MTU = 1420
 # What goes wrong beside a request or a packet: told at level `error` too.
 ERRORS = frozenset({"fault", "send-refused", "request-refused", "routing-loop", "unresolved"})
 
@@ -51,33 +60,63 @@ def main(
 
 
 def _serve(name: str, environment: Mapping[str, str], level: str, ready: Callable[[], None]) -> int:
-    try:
-        given = _given(environment)
-    except ValueError as error:
-        return _failed(name, str(error), level)
-    from sacip_tun.daemon.bare import run  # noqa: PLC0415 - a wrong line is told before it loads
+    """Open the interface and its socket, call `ready`, and load what serves them.
 
-    why = run(name, given, _logger(name, level), ready)
-    return _failed(name, why, level) if why else DONE
+    Who asks meanwhile waits: that is as soon as wireguard-go returns, too.
+    """
+    from sacip_tun.linux.errors import SetupError  # noqa: PLC0415 - a wrong line is told first
+
+    try:
+        tun, listener = _opened(name, environment)
+    except SetupError as error:
+        return _failed(name, error.cause, level)
+    except (ValueError, OSError) as error:
+        return _failed(name, str(error), level)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(DONE))
+    try:
+        ready()
+        from sacip_tun.daemon.bare import run  # noqa: PLC0415 - see above
+        from sacip_tun.daemon.uapi_desk import Bare  # noqa: PLC0415 - see above
+
+        why = run(Bare(tun, listener), _logger(tun.name, level))
+    finally:
+        listener.remove()  # it may have ended before it served
+    return _failed(tun.name, why, level) if why else DONE
+
+
+def _opened(name: str, environment: Mapping[str, str]) -> "tuple[Tun, Listener]":
+    """Open what the environment does not give. Raises SetupError, OSError, ValueError."""
+    from sacip_tun.linux import interface, unix  # noqa: PLC0415 - see above
+    from sacip_tun.linux.tun import Tun  # noqa: PLC0415 - see above
+
+    tun_fd, uapi_fd = _descriptor(environment, TUN_FD), _descriptor(environment, UAPI_FD)
+    if tun_fd is None:
+        tun = Tun.open(name)
+        interface.prepare(tun.index, MTU)
+    else:
+        tun = Tun.adopt(tun_fd)
+    path = unix.UAPI_DIRECTORY / f"{tun.name}.sock"
+    if uapi_fd is not None:
+        return tun, unix.Listener.adopt(uapi_fd, path)
+    for _ in range(round(DYING / PAUSE)):
+        with contextlib.suppress(FileExistsError):
+            return tun, unix.Listener.at(path)
+        time.sleep(PAUSE)
+    return tun, unix.Listener.at(path)
+
+
+def _descriptor(environment: Mapping[str, str], key: str) -> int | None:
+    """Return the descriptor that the environment names. Raises ValueError."""
+    text = environment.get(key, "")
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{key}={text} is no descriptor")
+    return int(text) if text else None
 
 
 def _failed(name: str, why: str, level: str) -> int:
     if level != "silent":
         print(f"ERROR: ({name}) {why}", file=sys.stderr, flush=True)
     return FAILED
-
-
-def _given(environment: Mapping[str, str]) -> "Given":
-    """Return the descriptors of the environment. Raises ValueError."""
-    from sacip_tun.daemon.bare import Given  # noqa: PLC0415 - see above
-
-    numbers: list[int | None] = []
-    for key in ("WG_TUN_FD", "WG_UAPI_FD"):
-        text = environment.get(key, "")
-        if text and not (text.isascii() and text.isdigit()):
-            raise ValueError(f"{key}={text} is no descriptor")
-        numbers.append(int(text) if text else None)
-    return Given(*numbers)
 
 
 def _logger(name: str, level: str) -> Callable[[Mapping[str, Any]], None]:
@@ -112,7 +151,8 @@ def _daemon(name: str, environment: Mapping[str, str], level: str, writer: int) 
     os.setsid()
     if os.fork() != 0:
         return DONE
-    _keep_only({writer, *_descriptors(environment)})
+    given = (environment.get(key, "") for key in (TUN_FD, UAPI_FD))
+    _keep_only({writer, *(int(text) for text in given if text.isascii() and text.isdigit())})
     os.chdir("/")
 
     def ready() -> None:
@@ -121,11 +161,6 @@ def _daemon(name: str, environment: Mapping[str, str], level: str, writer: int) 
         _leave_terminal(logging=level not in {"", "silent"})
 
     return _serve(name, environment, level, ready)
-
-
-def _descriptors(environment: Mapping[str, str]) -> list[int]:
-    values = (environment.get(key, "") for key in ("WG_TUN_FD", "WG_UAPI_FD"))
-    return [int(value) for value in values if value.isascii() and value.isdigit()]
 
 
 def _keep_only(wanted: set[int]) -> None:

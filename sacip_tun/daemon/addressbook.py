@@ -83,7 +83,7 @@ class AddressBook:
         self._ordered.discard(key)
         resolver = self._resolvers.pop(key, None)
         if resolver is not None:
-            resolver.stop()
+            resolver.end()
             self._was_tried(key)
 
     def _write(self, key: bytes, endpoint: EndpointName) -> Resolver:

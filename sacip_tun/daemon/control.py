@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 from sacip_tun.agreement import EVENT_SCHEMA
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.linux.unix import is_live
 from sacip_tun.outcome import Exit
 
 # A request is one short line; what is longer is no request of ours, in bytes.
@@ -187,13 +187,3 @@ def parse_request(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return request if isinstance(request, dict) else None
-
-
-def is_live(path: Path) -> bool:
-    """Tell whether somebody listens on a UNIX socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True

@@ -13,16 +13,17 @@ class MtuFollower:
         """Begin with the descriptor of a TUN. Raises OSError."""
         self._watch = LinkWatch(tun)
         self._changed = changed
-        self._mtu = self._watch.mtu()
+        self._mtu: int | None = None
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._watch.fileno(), self._look)
+        self._loop.add_reader(self._watch.fileno(), self.look)
 
     def close(self) -> None:
         """Follow it no more."""
         self._loop.remove_reader(self._watch.fileno())
         self._watch.close()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read it now."""
         self._watch.news()
         mtu = self._watch.mtu()
         if mtu is None:
@@ -39,5 +40,5 @@ class MtuFollower:
         except OSError:
             return None
         finally:
-            self._loop.add_reader(self._watch.fileno(), self._look)
+            self._loop.add_reader(self._watch.fileno(), self.look)
         return self._watch.mtu()

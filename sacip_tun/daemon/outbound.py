@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.backlog import WHOLE_BURST
+from sacip_tun.daemon.complaints import Complaints
 from sacip_tun.daemon.fitter import Fitter
 from sacip_tun.daemon.intake import Intake
 from sacip_tun.daemon.sender import Parcel, Sender
@@ -54,7 +55,8 @@ class Outbound:
         self._queue = FairQueue(self._tell, self._overflow)
         self._train = Train()
         self._leaving: list[Load] = []
-        self._fitter = Fitter(tun)
+        self._complaints = Complaints(tun)
+        self._fitter = Fitter(self._complaints)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._again: asyncio.Handle | None = None
         self.marked = 0
@@ -173,6 +175,7 @@ class Outbound:
         if peer is None:
             reason = Drop.NO_PEER if load.destination else Drop.BAD_INNER
             self._tunnel.drops[reason] += len(load.packets)
+            self._complaints.unreachable(load.packets[0][VNET_HEADER:], now)
         elif self.is_own(load, now):
             self._tunnel.drops[Drop.ROUTING_LOOP] += len(load.packets)
         else:
@@ -189,6 +192,8 @@ class Outbound:
 
     def _hold(self, peer: Peer, superpackets: list[memoryview], now: float) -> None:
         first = self._train.again
+        if superpackets and peer.forlorn:
+            self._complaints.unreachable(superpackets[0][VNET_HEADER:], now)
         for superpacket in reversed(superpackets) if first else superpackets:
             tag = tag_of(superpacket[VNET_HEADER:])
             peer.stage(bytes(superpacket), tag, first=first, now=now)

@@ -15,23 +15,13 @@ from sacip_tun.daemon.control import Answer, CommandError
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.phases import CommandFailed, Phases
 from sacip_tun.daemon.reconciler import Reconciler
-from sacip_tun.daemon.resolver import literal
-from sacip_tun.daemon.surroundings import Surroundings, routes_of
+from sacip_tun.daemon.setup import derived_mtu, routes_of, set_up
+from sacip_tun.daemon.surroundings import Surroundings
 from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.linux import interface
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.routes import TABLE_MAIN
-
-# Bytes that IPv6, UDP and WireGuard put around an inner packet (wg-quick subtracts the same).
-OVERHEAD = 80
-
-
-def derived_mtu(config: Config, mark: int) -> int:
-    """Return what the routes to the peers carry, less what is put around an inner packet."""
-    endpoints = [literal(str(peer.endpoint)) for peer in config.peers if peer.endpoint]
-    hosts = [endpoint.host for endpoint in endpoints if endpoint is not None]
-    return interface.route_mtu(hosts, mark=mark) - OVERHEAD
 
 
 async def _nothing() -> None:
@@ -73,14 +63,7 @@ class Quick:
 
         `mark` is that of the outer sockets, by which their routes are found.
         """
-        addresses = self._config.interface.addresses
-        mtu = self._config.interface.mtu or derived_mtu(self._config, mark)
-        tables = routes_of(self._config, self.surroundings.policy)
-        interface.configure(index, addresses, mtu, connected=TABLE_MAIN in tables)
-        for table, routes in tables.items():
-            connected = addresses if table == TABLE_MAIN else ()
-            interface.add_routes(index, routes, table, connected)
-        return mtu
+        return set_up(index, self._config, self.surroundings.policy, mark)
 
     async def finish(self, stack: AsyncExitStack, index: int, port: int, watcher: Watcher) -> None:
         """Change what is not the interface's own, when names of peers have been looked up.

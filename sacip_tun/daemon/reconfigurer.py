@@ -5,6 +5,7 @@ change may have a hundred thousand allowed IPs, and packets have their turn in b
 """
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
@@ -26,6 +27,9 @@ from sacip_tun.protocol.tunnel import Tunnel
 NO_KEY = bytes(KEY)
 # Allowed IPs, and peers, that are changed in one turn of the loop: some 0.3 ms.
 PREFIXES_A_TURN, PEERS_A_TURN = 256, 8
+# So many new peers are worth telling the garbage collector, and so many old ones a pause of it: one
+# that was dealt with has some 10 KB, in cycles.
+MANY_PEERS, MANY_REMOVED = 64, 512
 
 T = TypeVar("T")
 
@@ -53,6 +57,7 @@ class Reconfigurer:
         self.settle: Callable[[], None] = lambda: None
         self.rebound: Callable[[], None] = lambda: None
         self._task: asyncio.Task[None]
+        self._removed = 0
         self._book: AddressBook
         self._watcher: Watcher
 
@@ -112,6 +117,17 @@ class Reconfigurer:
             async for peer in _in_turns(change.peers, PEERS_A_TURN):
                 await self._change_peer(peer)
             self.settle()
+            self._tidy(len(change.peers))
+
+    def _tidy(self, changed: int) -> None:
+        """Let no collection look at what stays, as at the start; now and then at what went."""
+        if self._removed > MANY_REMOVED:
+            self._removed = 0
+            gc.unfreeze()
+            gc.collect()
+        elif changed <= MANY_PEERS:
+            return
+        gc.freeze()
 
     def _tell_outlets(self) -> None:
         """Say everywhere that datagrams leave and arrive elsewhere now, to the peers too."""
@@ -164,14 +180,16 @@ class Reconfigurer:
 
     async def _allow(self, change: PeerChange) -> None:
         key = change.public_key
+        kept = set[int]()
         async for step in _in_turns(change.allowed_ips, PREFIXES_A_TURN):
             if step < 0:
                 self._tunnel.disallow(Prefix(~step), key)
+                kept.discard(~step)
             else:
                 self._tunnel.allow(Prefix(step), key)
+                kept.add(step)
         if change.replace_allowed_ips:
             # Taken away last, so that what is in both is never missing.
-            kept = _kept(change.allowed_ips)
             async for code in _in_turns(self._tunnel.prefixes_of(key), PREFIXES_A_TURN):
                 if code not in kept:
                     self._tunnel.disallow(code, key)
@@ -185,6 +203,7 @@ class Reconfigurer:
     def _drop(self, key: bytes) -> None:
         if self.peers.pop(key, None) is not None:
             self._book.forget(key)
+            self._removed += self._tunnel.peers.is_met(key)
             self._tunnel.remove_peer(key)
             self._watcher.removed(key)
             self._journal.forget(key)
@@ -225,17 +244,6 @@ def _merged(peer: PeerConfig, change: PeerChange) -> PeerConfig:
         nat=change.nat or peer.nat,
         relay=peer.relay if change.relay is None else change.relay,
     )
-
-
-def _kept(steps: Iterable[int]) -> set[int]:
-    """Return the prefixes that are there when all steps are done."""
-    kept = set[int]()
-    for step in steps:
-        if step < 0:
-            kept.discard(~step)
-        else:
-            kept.add(step)
-    return kept
 
 
 async def _in_turns(items: Iterable[T], at_once: int) -> AsyncIterator[T]:

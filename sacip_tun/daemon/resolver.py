@@ -25,7 +25,7 @@ Outside = Callable[[], LookUp | None]
 class Resolver:
     """Keeps one name resolved. `found` gets the addresses, best first; `failed` the reason."""
 
-    __slots__ = ("_failed", "_found", "_outside", "_task", "begun", "resolved", "text")
+    __slots__ = ("_ended", "_failed", "_found", "_outside", "_task", "begun", "resolved", "text")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Resolver:
         self._outside = outside
         self.resolved = False
         self.begun = False
+        self._ended = False
         self._found = found
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
@@ -51,7 +52,7 @@ class Resolver:
     def start(self) -> None:
         """Resolve, in the background; harmless while a resolution is under way."""
         self.begun = True
-        if self._task is None:
+        if self._task is None and not self._ended:
             self._task = asyncio.ensure_future(self._resolve())
 
     def restart(self) -> None:
@@ -64,6 +65,11 @@ class Resolver:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+
+    def end(self) -> None:
+        """Never resolve again, whoever asks: the user wrote something else."""
+        self.stop()
+        self._ended = True
 
     async def _resolve(self) -> None:
         pause = FIRST_PAUSE

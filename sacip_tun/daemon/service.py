@@ -37,7 +37,6 @@ from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.datapath.python import PythonCodec
-from sacip_tun.linux import interface
 from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.tun import Tun
 from sacip_tun.protocol.address import Endpoint, Host
@@ -61,8 +60,6 @@ from sacip_tun.protocol.tunnel import Tunnel
 LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
-# An outer network of 1500 bytes less what is put around an inner packet (wireguard-go: DefaultMTU).
-DEFAULT_MTU = 1420
 
 
 class Service:
@@ -208,11 +205,10 @@ class Service:
         settings = self.config.interface
         self._outlets.open(settings.listen_port, settings.fwmark)
         stack.callback(self._outlets.close)
-        how = options(settings.offload)
-        if self._bare is not None and self._bare.tun is not None:
-            self._tun = Tun.adopt(self._bare.tun, **how)
+        if self._bare is not None:
+            self._tun = self._bare.tun
         else:
-            self._tun = Tun.open(settings.name, **how)
+            self._tun = Tun.open(settings.name, **options(settings.offload))
         stack.callback(self._tun.close)
         self._offloads = Offloads(settings.offload, self._tun, self._outlets.sockets)
         self._offloads.probe()
@@ -224,12 +220,9 @@ class Service:
             self.tunnel.add_peer(settings, peer.allowed_ips, now=clock.now())
 
     def _configure(self) -> None:
-        settings = self.config.interface
-        if self._bare is not None:
-            self.mtu = settings.mtu or DEFAULT_MTU
-            interface.prepare(self._tun.index, self.mtu)
-            return
-        self.mtu = self.quick.configure(self._tun.index, settings.fwmark)
+        # The MTU of a bare interface is what somebody set: it is read.
+        if self._bare is None:
+            self.mtu = self.quick.configure(self._tun.index, self._outlets.mark)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
@@ -274,7 +267,9 @@ class Service:
 
     async def _serve_uapi(self, stack: AsyncExitStack) -> None:
         """Let `wg` see and change it."""
-        stack.callback(MtuFollower(self._tun.fileno(), self._mtu_changed).close)
+        follower = MtuFollower(self._tun.fileno(), self._mtu_changed)
+        stack.callback(follower.close)
+        follower.look()
         desk = UapiDesk(self.tunnel, self.reconfigurer, self.journal, self._figures)
         stack.push_async_callback(desk.stop)
         if self._bare is None:

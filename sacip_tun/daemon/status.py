@@ -117,6 +117,7 @@ def document(
         "peers": (
             peer_document(tunnel.peers.glance(peer.public_key), peer, tunnel, journal)
             for peer in config.peers
+            if peer.public_key in tunnel.peers  # it may have been removed while this was read
         ),
     }
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sacip_tun.config import Config, LeakProtection
-from sacip_tun.daemon.control import is_live
+from sacip_tun.daemon.setup import routes_of
 from sacip_tun.linux import (
     dns,
     dns_query,
@@ -23,9 +23,10 @@ from sacip_tun.linux import (
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.firewall import Firewall
 from sacip_tun.linux.policy import PRIVATE, Policy
-from sacip_tun.linux.routes import TABLE_MAIN, Network, Rule
+from sacip_tun.linux.routes import Network, Rule
 from sacip_tun.linux.snapshot import Snapshot
 from sacip_tun.linux.undo import UNDO, UndoLog, logs
+from sacip_tun.linux.unix import is_live
 from sacip_tun.protocol.address import Host
 
 # The step that stays when a tunnel was killed: what it shut stays shut until somebody opens it.
@@ -33,8 +34,6 @@ KILL_SWITCH = "kill-switch"
 KEPT = frozenset({KILL_SWITCH})
 # What is undone when other name servers come.
 NAMES = frozenset({"resolv.conf", "resolvconf"})
-# wg-quick's words for where routes go; with `off` there are none.
-TABLE_NAMES = {"auto": "main", "off": "main"}
 
 
 class Surroundings:
@@ -107,8 +106,11 @@ class Surroundings:
         self._routes = tuple(routes_of(config, wanted)[wanted.table]) if wanted else ()
         if wanted is not None:
             self._shut(config, wanted, port)
+        if wanted is not None and old is None:
             self._heed_marks()
         self.change_rules(old, wanted)
+        if wanted is None:
+            self._log.undo(keep=frozenset(UNDO) - {"sysctl"})
         if old is not None:
             gone = set(old.dead_ends) - set(wanted.dead_ends if wanted else ())
             for network in gone:
@@ -267,25 +269,6 @@ def names_of(config: Config) -> dns.Names | None:
     servers, search = config.interface.dns_servers, config.interface.dns_search
     exclusive = bool(config.full_versions) or not search
     return dns.Names(servers, search, exclusive) if servers else None
-
-
-def routes_of(config: Config, wanted: Policy | None) -> dict[int, list[Network]]:
-    """Return what is to be routed into the tunnel, by the number of a routing table.
-
-    Raises InterfaceError where the file names a table that is not there.
-    """
-    if wanted is None:
-        table = config.interface.table
-        number = interface.table_number(TABLE_NAMES.get(table, table))
-        return {TABLE_MAIN: [], number: list(config.routes)}
-    connected = [address.network for address in config.interface.addresses]
-    if wanted.strict:
-        # Nothing in main, where others write too: not even for the tunnel's own network.
-        return {wanted.table: list(dict.fromkeys([*config.routes, *connected]))}
-    return {
-        TABLE_MAIN: [network for network in config.routes if network.prefixlen],
-        wanted.table: [network for network in config.routes if not network.prefixlen],
-    }
 
 
 def policy_of(config: Config, table: int, mark: int) -> Policy:

@@ -8,17 +8,13 @@ is not a whole request changes nothing.
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 from sacip_tun.daemon.changes import Change
-from sacip_tun.daemon.control import is_live
 from sacip_tun.daemon.uapi_request import MAX_LINE, MAX_REQUEST, Refused, SetRequest
 from sacip_tun.linux.errors import SocketError
 
-DIRECTORY = Path("/var/run/wireguard")
 # Bytes of a request that are read in one turn of the loop: some 0.7 ms.
 READ_A_TURN = 16 << 10
 # Clients at a time; more are let go at once.
@@ -150,12 +146,12 @@ class _Lines:
     async def _read(self, patience: float | None) -> None:
         """Read what there is. Raises OSError where that is too much, or nothing for too long."""
         self.ended = True
+        if len(self._rest) > MAX_LINE or self._taken > MAX_REQUEST:
+            raise OSError(errno.EMSGSIZE, "the request is too long")
         async with asyncio.timeout(patience):
             data = await self._reader.read(READ_A_TURN)
         self._taken += len(data)
         *whole, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > MAX_LINE or self._taken > MAX_REQUEST:
-            raise OSError(errno.EMSGSIZE, "the request is too long")
         self._whole, self.ended = whole[::-1], not data
         await asyncio.sleep(0)  # a client that sends faster than we read must not be alone
 
@@ -170,28 +166,3 @@ async def _send(writer: asyncio.StreamWriter, text: str) -> None:
 def _errno(number: int) -> str:
     """Return the end of an answer; its sign is what `wg` expects, and differs by operation."""
     return f"errno={number}\n\n"
-
-
-def listen(name: str, directory: Path = DIRECTORY) -> socket.socket:
-    """Return a socket that listens for the clients of interface `name`.
-
-    A file that nobody listens at is replaced. Raises FileExistsError where somebody does, OSError
-    otherwise.
-    """
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path = directory / f"{name}.sock"
-    if is_live(path):
-        raise FileExistsError(errno.EADDRINUSE, "unix socket in use", str(path))
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o077)
-    try:
-        listener.bind(str(path))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    finally:
-        os.umask(mask)
-    listener.setblocking(False)  # noqa: FBT003 - the name says it
-    return listener

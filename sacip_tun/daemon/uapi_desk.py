@@ -1,30 +1,26 @@
 """The desk of the UAPI: one interface's socket, from its beginning to the file's removal."""
 
 import asyncio
-import os
-import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.reconfigurer import Reconfigurer
-from sacip_tun.daemon.uapi import DIRECTORY, UapiServer, listen
+from sacip_tun.daemon.uapi import UapiServer
 from sacip_tun.daemon.uapi_answer import Answers
 from sacip_tun.linux.inotify import FileWatch
+from sacip_tun.linux.tun import Tun
+from sacip_tun.linux.unix import UAPI_DIRECTORY, Listener
 from sacip_tun.protocol.tunnel import Tunnel
 
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """An interface that others configure with `wg`: it has an MTU and is down.
+    """An interface that others configure with `wg` and `ip`, and a socket that listens for them."""
 
-    `tun` is a descriptor that is open already, `listener` a UAPI socket that listens already.
-    """
-
-    tun: int | None = None
-    listener: socket.socket | None = None
+    tun: Tun
+    listener: Listener
 
 
 class UapiDesk:
@@ -36,7 +32,7 @@ class UapiDesk:
         reconfigurer: Reconfigurer,
         journal: Journal,
         figures: Callable[[], tuple[int, int]],
-        directory: Path = DIRECTORY,
+        directory: Path = UAPI_DIRECTORY,
     ) -> None:
         self._reconfigurer = reconfigurer
         self._figures = figures
@@ -45,18 +41,15 @@ class UapiDesk:
         self._journal = journal
         self._path = directory / f"{reconfigurer.interface.name}.sock"
         self._watch: FileWatch | None = None
-        self._ours: tuple[int, int] | None = None
+        self._listener: Listener | None = None
 
-    async def start(self, listener: socket.socket | None = None) -> None:
+    async def start(self, listener: Listener | None = None) -> None:
         """Serve, at a new socket where there is no `listener`.
 
         Raises FileExistsError where somebody else serves this name, OSError otherwise.
         """
-        if listener is None:
-            listener = listen(self._reconfigurer.interface.name, self._path.parent)
-        with suppress(OSError):
-            self._ours = _identity(self._path)
-        await self._server.start(listener)
+        self._listener = listener or Listener.at(self._path)
+        await self._server.start(self._listener.socket)
 
     async def try_to_start(self) -> Sequence[str]:
         """Serve, or return why that cannot be: the tunnel is none the worse for it.
@@ -88,9 +81,8 @@ class UapiDesk:
         if self._watch is not None:
             asyncio.get_running_loop().remove_reader(self._watch.fileno())
             self._watch.close()
-        with suppress(OSError):
-            if self._ours is not None and self._ours == _identity(self._path):
-                self._path.unlink()
+        if self._listener is not None:
+            self._listener.remove()
         await self._server.stop()
 
     async def _answer(self) -> Iterator[str]:
@@ -99,8 +91,3 @@ class UapiDesk:
 
     def _refused(self, why: str) -> None:
         self._journal.note("request-refused", why=why)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = os.lstat(path)
-    return status.st_dev, status.st_ino

@@ -1,10 +1,16 @@
-"""What a router says to the sender of a packet that is too big for the next link.
+"""What a router says to the sender of a packet that it cannot pass on.
 
+    too big for the next link
     IPv4: type 3, code 4, "fragmentation needed and DF set" (RFC 792, RFC 1191 section 4)
     IPv6: type 2, "packet too big" (RFC 4443 section 3.2)
 
+    nobody there
+    IPv4: type 3, code 1, "host unreachable" (RFC 792)
+    IPv6: type 1, code 3, "address unreachable" (RFC 4443 section 3.1)
+
     0  type, code, checksum
-    4  IPv4: two unused bytes, then the MTU of the next hop in two; IPv6: that MTU in four
+    4  too big, IPv4: two unused bytes, then the MTU of the next hop in two; IPv6: that MTU in four
+       nobody there: four unused bytes
     8  the packet that is answered, as much of it as fits
 
 The source is the destination of that packet: the one address that surely lies behind the TUN, so
@@ -50,14 +56,27 @@ def too_big(packet: memoryview, mtu: int) -> bytes | None:
     version = packet[0] >> 4
     mtu = max(mtu, _LEAST_MTU[version])
     if version == 4:
-        return _too_big_ipv4(packet, mtu) if _is_answerable_ipv4(packet) else None
-    return _too_big_ipv6(packet, mtu) if _is_answerable_ipv6(packet) else None
+        whole = _WORD.unpack_from(packet, 6)[0] & _DONT_FRAGMENT
+        return _error_ipv4(packet, 3, 4, mtu) if whole and _is_answerable_ipv4(packet) else None
+    return _error_ipv6(packet, 2, 0, mtu) if _is_answerable_ipv6(packet) else None
+
+
+def unreachable(packet: memoryview) -> bytes | None:
+    """Return the IP packet to send back for one to somebody who is not there.
+
+    None where it must not be answered, and where it is malformed.
+    """
+    if not inner_length(packet):
+        return None
+    if packet[0] >> 4 == 4:
+        return _error_ipv4(packet, 3, 1, 0) if _is_answerable_ipv4(packet) else None
+    return _error_ipv6(packet, 1, 3, 0) if _is_answerable_ipv6(packet) else None
 
 
 def _is_answerable_ipv4(packet: memoryview) -> bool:
     header = (packet[0] & 0x0F) * 4
     (fragment,) = _WORD.unpack_from(packet, 6)
-    if not fragment & _DONT_FRAGMENT or fragment & _FRAGMENT_OFFSET:
+    if fragment & _FRAGMENT_OFFSET:
         return False
     if packet[9] == _ICMPV4 and (len(packet) <= header or packet[header] in _ICMPV4_ERRORS):
         return False
@@ -75,9 +94,9 @@ def _is_answerable_ipv6(packet: memoryview) -> bool:
     return unicast and any(source[:15])  # neither unspecified nor the loopback
 
 
-def _too_big_ipv4(packet: memoryview, mtu: int) -> bytes:
+def _error_ipv4(packet: memoryview, kind: int, code: int, mtu: int) -> bytes:
     quoted = packet[: _MAX_ERROR[4] - IPV4_HEADER - _ICMP.size]
-    message = bytearray(_ICMP.pack(3, 4, 0, mtu) + quoted)
+    message = bytearray(_ICMP.pack(kind, code, 0, mtu) + quoted)
     _WORD.pack_into(message, 2, finished(word_sum(message)))
     length = IPV4_HEADER + len(message)
     source, destination = bytes(packet[16:20]), bytes(packet[12:16])
@@ -87,9 +106,9 @@ def _too_big_ipv4(packet: memoryview, mtu: int) -> bytes:
     return bytes(header + message)
 
 
-def _too_big_ipv6(packet: memoryview, mtu: int) -> bytes:
+def _error_ipv6(packet: memoryview, kind: int, code: int, mtu: int) -> bytes:
     quoted = packet[: _MAX_ERROR[6] - IPV6_HEADER - _ICMP.size]
-    message = bytearray(_ICMP.pack(2, 0, 0, mtu) + quoted)
+    message = bytearray(_ICMP.pack(kind, code, 0, mtu) + quoted)
     source, destination = bytes(packet[24:40]), bytes(packet[8:24])
     total = word_sum(source) + word_sum(destination) + len(message) + _ICMPV6 + word_sum(message)
     _WORD.pack_into(message, 2, finished(total) or 0xFFFF)

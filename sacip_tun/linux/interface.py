@@ -42,6 +42,11 @@ RT_TABLES = (Path("/etc/iproute2/rt_tables"), Path("/usr/share/iproute2/rt_table
 # struct rtmsg with neither source nor table nor flags, and attributes (linux/rtnetlink.h).
 RTMSG, RTATTR, RTA_U32 = Struct("=BBxxxBBBxxxx"), Struct("=HH"), Struct("=HHI")
 RTA_DST, RTA_OIF, RTA_TABLE = 1, 4, 15
+# struct ifinfomsg with an index only (linux/rtnetlink.h), a number in an attribute.
+IFINFO, U32 = Struct("=4xi8x"), Struct("=I")
+# linux/if_link.h, socket.h
+IFLA_MTU, IFLA_TXQLEN, IFLA_AF_SPEC, IFLA_INET6_ADDR_GEN_MODE = 4, 13, 26, 8
+AF_INET6 = 10
 # linux/if_addr.h and if_link.h
 IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ADDR_GEN_MODE_NONE = 0x02, 0x200, 1
 
@@ -88,16 +93,23 @@ def add_routes(
 def prepare(index: int, mtu: int) -> None:
     """Give the interface its MTU and nothing else: it is for others to bring up.
 
-    Raises InterfaceError.
+    Raises InterfaceError. Packed here and not by pyroute2, whose import takes longer than all else.
     """
+    mode = _attribute(IFLA_INET6_ADDR_GEN_MODE, bytes((ADDR_GEN_MODE_NONE,)))
+    silent = _attribute(IFLA_AF_SPEC, _attribute(AF_INET6, mode))
+    numbers = {IFLA_MTU: mtu, IFLA_TXQLEN: TRANSMIT_QUEUE}
+    sized = b"".join(_attribute(kind, U32.pack(value)) for kind, value in numbers.items())
+    bodies = [IFINFO.pack(index) + attributes for attributes in (silent, sized)]
     with RtnetlinkSocket() as sock:
-        _silence(sock, index)
-        message = _link(index)
-        message["attrs"] = [["IFLA_MTU", mtu], ["IFLA_TXQLEN", TRANSMIT_QUEUE]]
-        try:
-            sock.request(message, RTM_NEWLINK)
-        except OSError as error:
-            raise _explained(f"the interface cannot have MTU {mtu}", error) from error
+        # Without IPv6 there is nothing to silence, and that is refused.
+        _, refused = sock.request_each(bodies, RTM_NEWLINK, 0)
+    if refused is not None:
+        raise _explained(f"the interface cannot have MTU {mtu}", refused) from refused
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    length = RTATTR.size + len(value)
+    return RTATTR.pack(length, kind) + value + bytes(-length % 4)
 
 
 def change_addresses(

@@ -15,6 +15,9 @@ from sacip_tun.protocol.tai64n import timestamp
 from sacip_tun.protocol.timers import Timer
 from sacip_tun.protocol.whereabouts import Whereabouts
 
+# Initiations 5 s apart: as many may well be lost.
+FORLORN_AFTER = 2
+
 
 class Applicant(Protocol):
     """What the initiator needs of the peer that it knocks at."""
@@ -94,6 +97,11 @@ class Initiator:
     def unanswered(self) -> bool:
         """Whether an initiation has gone unanswered."""
         return self.under_way and self._attempts > 0
+
+    @property
+    def forlorn(self) -> bool:
+        """Whether initiations have gone unanswered for so long that it was not only bad luck."""
+        return self.under_way and self._attempts >= FORLORN_AFTER
 
     def start(self, *, now: float, urgent: bool = False) -> None:
         """Send an initiation unless one is under way or 5 s have not passed since the last."""

@@ -175,6 +175,16 @@ class Peer:
         return self._delivery
 
     @property
+    def forlorn(self) -> bool:
+        """Whether nobody can say when the peer will be there: who sends to it had better know.
+
+        There is no session, and nowhere to ask for one, or nobody has answered for some tries.
+        """
+        if self.keypairs.current is not None or self.detached:
+            return False
+        return not self.reachable or self.initiator.forlorn
+
+    @property
     def degraded(self) -> bool:
         """Whether the path in use seems dead: challenges or a handshake go unanswered."""
         knocking = self.initiator.unanswered and self.keypairs.current is not None

@@ -257,6 +257,7 @@ class Tunnel:
         if peer is None:
             raise RemoteError(Drop.UNKNOWN_PEER)
         self._check_timestamp(peer, opened, now)
+        peer.rx_bytes += len(datagram)
         self._respond(peer, opened, local, remote, now)
 
     def _admit(self, datagram: bytes, local: Endpoint, remote: Endpoint, now: float) -> None:

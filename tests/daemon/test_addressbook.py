@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from ipaddress import ip_address
 from itertools import pairwise
 from random import Random
 
@@ -12,6 +13,7 @@ from sacip_tun.config import EndpointName, PeerConfig
 from sacip_tun.daemon import addressbook, resolver
 from sacip_tun.daemon.addressbook import TOGETHER, AddressBook
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.keys import StaticIdentity
 from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
@@ -103,4 +105,34 @@ async def test_an_address_is_looked_up_once_and_again_when_the_network_is_anothe
     bench.book.look_up_again(detached=True)
     await asyncio.sleep(0)
     assert bench.found == [key, key]
+    bench.book.stop()
+
+
+async def test_another_endpoint_is_taken_at_once_and_the_old_name_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = {"old.example": "192.0.2.1", "new.example": "192.0.2.2"}
+
+    async def resolve(text: str) -> list[Endpoint]:
+        await asyncio.sleep(0)
+        return [Endpoint(ip_address(answers[text.partition(":")[0]]), 51820)]
+
+    monkeypatch.setattr(resolver, "resolve", resolve)
+    bench = Bench("old.example")
+    bench.book.start(bench.peers)
+    await bench.book.first_lookups()
+    key = bench.peers[0].public_key
+    peer = bench.tunnel.peers[key]
+    peer.last_handshake = 1.0  # it was heard at the old place, where a name alone would leave it
+    bench.book.place(key, EndpointName("new.example", 51820), call=True)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert str(peer.path.remote.active) == "192.0.2.2:51820"
+    bench.book.look_up_again()
+    bench.book.place(key, EndpointName("192.0.2.9", 7), call=False)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert str(peer.path.remote.active) == "192.0.2.9:7"
+    bench.book.forget(key)
+    bench.book.look_up(key)
     bench.book.stop()

@@ -8,8 +8,9 @@ from typing import Self
 
 import pytest
 
-from sacip_tun.daemon.control import MAX_REQUEST, CommandError, ControlServer, encoded, is_live
+from sacip_tun.daemon.control import MAX_REQUEST, CommandError, ControlServer, encoded
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.linux.unix import is_live
 
 pytestmark = pytest.mark.asyncio
 

@@ -8,7 +8,7 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6Packe
 from scapy.packet import Raw
 from superpackets import rebuilt
 
-from sacip_tun.datapath.icmp import too_big
+from sacip_tun.datapath.icmp import too_big, unreachable
 
 
 def v4(*layers, **fields) -> bytes:
@@ -102,3 +102,48 @@ def test_large_echo_requests_are_answered() -> None:
 def test_hostile_bytes_never_raise(data: bytes, mtu: int) -> None:
     for first in (b"", b"\x45", b"\x4f", b"\x60"):
         too_big(memoryview(first + data), min(mtu, 65535))
+
+
+@pytest.mark.parametrize("flags", ["DF", 0])
+def test_nobody_there_is_said_for_ipv4_whatever_its_flags(flags) -> None:
+    packet = v4(flags=flags)
+    answer = unreachable(memoryview(packet))
+    assert answer is not None
+    parsed = IP(answer)
+    assert (parsed.src, parsed.dst) == ("10.8.0.1", "10.9.0.2")
+    assert (parsed[ICMP].type, parsed[ICMP].code) == (3, 1)
+    assert answer[24:28] == bytes(4)
+    assert answer[28:] == packet[:548]
+    del parsed[ICMP].chksum
+    assert bytes(parsed) == answer
+
+
+def test_nobody_there_is_said_for_ipv6() -> None:
+    packet = v6()
+    answer = unreachable(memoryview(packet))
+    assert answer is not None
+    parsed = IPv6(answer)
+    assert (parsed.src, parsed.dst) == ("fd01::1", "fd00::2")
+    assert parsed[ICMPv6DestUnreach].code == 3
+    del parsed[ICMPv6DestUnreach].cksum
+    assert bytes(parsed) == answer
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        v4(frag=10),
+        v4(dst="224.0.0.1"),
+        v4(ICMP(type=3)),
+        v6(dst="ff02::1"),
+        v6(ICMPv6DestUnreach()),
+    ],
+)
+def test_errors_and_groups_are_not_answered(packet: bytes) -> None:
+    assert unreachable(memoryview(packet)) is None
+
+
+@given(st.binary(max_size=200))
+def test_hostile_bytes_to_nobody_never_raise(data: bytes) -> None:
+    for first in (b"", b"\x45", b"\x4f", b"\x60"):
+        unreachable(memoryview(first + data))

@@ -1,8 +1,9 @@
-"""The other implementations: wireguard-go and boringtun-cli on a host, configured with `wg`."""
+"""What is configured with `wg`: wireguard-go and boringtun-cli on a host, and our sacip-wg."""
 
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ WIREGUARD_GO = Program(
     "wireguard-go", wireguard_go, ("-f",),
     (("WG_PROCESS_FOREGROUND", "1"), ("LOG_LEVEL", "verbose")),
 )  # fmt: skip
+# Ours, started as wireguard-go is: everything about it is done with `wg` and `ip`.
+SACIP_WG = Program("sacip-wg", lambda: sys.executable, ("-m", "sacip_tun.cli.wg", "-f"))
 # Dropping privileges would need a login name, which a test run may not have.
 BORINGTUN = Program(
     "boringtun", boringtun, ("-f", "--disable-drop-privileges", "--verbosity", "info")
@@ -57,7 +60,7 @@ BORINGTUN = Program(
 
 
 class PlainTunnel:
-    """One end that speaks WireGuard and nothing else."""
+    """One end that is made as WireGuard's users do it."""
 
     def __init__(
         self, host: Host, address: str, program: Program = WIREGUARD_GO, listen_port: int = 51820
@@ -74,12 +77,15 @@ class PlainTunnel:
     def inner(self) -> str:
         return self.address.partition("/")[0]
 
-    def up(self, *remotes: Remote) -> None:
+    def start(self) -> None:
         self.process = self.host.start(
             self.program.command(self.name), environment=dict(self.program.environment)
         )
         self._wait_for_its_socket()
-        private = self._secret_file("private", self.keys.private)
+
+    def up(self, *remotes: Remote) -> None:
+        self.start()
+        private = self.secret_file("private", self.keys.private)
         self.set("private-key", str(private), "listen-port", str(self.listen_port))
         for remote in remotes:
             self.set_peer(remote)
@@ -94,7 +100,7 @@ class PlainTunnel:
         if remote.endpoint is not None:
             words += ["endpoint", remote.endpoint]
         if remote.preshared is not None:
-            words += ["preshared-key", str(self._secret_file("preshared", remote.preshared))]
+            words += ["preshared-key", str(self.secret_file("preshared", remote.preshared))]
         if remote.keepalive is not None:
             words += ["persistent-keepalive", str(remote.keepalive)]
         self.set(*words)
@@ -122,7 +128,7 @@ class PlainTunnel:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
-    def _secret_file(self, name: str, secret: str) -> Path:
+    def secret_file(self, name: str, secret: str) -> Path:
         path = self.host.network.directory / f"{self.name}-{name}"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"{secret}\n")

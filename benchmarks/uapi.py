@@ -1,0 +1,148 @@
+"""How fast `wg` is served while packets move: 130,560 allowed IPs, 1,000 peers, and the start.
+
+    python benchmarks/uapi.py [--rounds 5]
+
+The allowed IPs are those of WireGuard's own selftest, set and read over the socket as `wg` does it.
+Beside them pings go through the tunnel every 5 ms: the slowest answer tells of a stall. `sacip-wg`
+is timed from its start to its return, when the interface and its socket serve.
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from echoes import _TIME
+from places import lan
+
+from sacip_tun.lab.namespaces import Host, Network
+from sacip_tun.lab.tunnel import LabTunnel, Remote
+
+SOCKETS = Path("/var/run/wireguard")
+PEERS, PING_INTERVAL = 1000, 0.005
+# A peer beside the one that the pings go to.
+OTHER = os.urandom(32).hex()
+START = (sys.executable, "-m", "sacip_tun.cli.wg")
+
+
+def ask(name: str, request: str) -> tuple[float, str]:
+    """Return how long the answer to a request took, in seconds, and the answer."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(SOCKETS / f"{name}.sock"))
+        parts = []
+        start = time.monotonic()
+        client.sendall(request.encode())
+        while not (parts and parts[-1].endswith(b"\n\n")):
+            parts.append(client.recv(1 << 20))
+        return time.monotonic() - start, b"".join(parts).decode()
+
+
+def many_allowed_ips() -> list[str]:
+    """Return 255 * 256 hosts of each family."""
+    fours = [f"10.0.{high}.{low}/32" for high in range(255) for low in range(256)]
+    sixes = [f"fd00::{high:x}{low:02x}/128" for high in range(255) for low in range(256)]
+    return fours + sixes
+
+
+def slowest_while(hub: Host, doing: Callable[[], float]) -> tuple[float, float]:
+    """Return how long `doing` took, and the slowest ping meanwhile, in seconds."""
+    pings = hub.start(["ping", "-n", "-i", f"{PING_INTERVAL:g}", "10.9.0.2"])
+    time.sleep(0.3)
+    took = doing()
+    time.sleep(0.1)
+    pings.terminate()
+    pings.wait()
+    times = [float(text) for text in _TIME.findall(hub.log(pings))]
+    return took, max(times) / 1000
+
+
+def measure(hub: Host, name: str, peer: str, rounds: int) -> None:
+    lines = "".join(f"allowed_ip={text}\n" for text in many_allowed_ips())
+    setting = f"set=1\npublic_key={peer}\nreplace_allowed_ips=true\n{lines}\n"
+    figures: dict[str, list[tuple[float, float]]] = {"set": [], "set again": [], "read": []}
+    for number in range(rounds):
+        if number:
+            ask(name, f"set=1\npublic_key={peer}\nreplace_allowed_ips=true\n\n")
+        for what in ("set", "set again"):
+            figures[what].append(slowest_while(hub, lambda: answered(name, setting)[0]))
+        figures["read"].append(slowest_while(hub, lambda: read(name)))
+    for what, found in figures.items():
+        _print(f"130,560 allowed IPs {what}", [took for took, _ in found])
+        _print("    slowest ping meanwhile", [ping for _, ping in found])
+
+
+def answered(name: str, request: str) -> tuple[float, str]:
+    took, answer = ask(name, request)
+    if answer != "errno=0\n\n":
+        raise ValueError(answer)
+    return took, answer
+
+
+def read(name: str) -> float:
+    took, answer = ask(name, "get=1\n\n")
+    if answer.count("allowed_ip=") < len(many_allowed_ips()):
+        raise ValueError("some allowed IPs are missing")
+    return took
+
+
+def crowd(name: str) -> None:
+    peers = (
+        f"public_key={os.urandom(32).hex()}\nallowed_ip=10.77.{n // 256}.{n % 256}/32\n"
+        f"endpoint=192.0.2.1:{n + 1000}\n"
+        for n in range(PEERS)
+    )
+    answered(name, f"set=1\n{''.join(peers)}\n")
+
+
+def timed(host: Host, *command: str) -> float:
+    start = time.monotonic()
+    host.run(command)
+    return time.monotonic() - start
+
+
+def starts(host: Host, rounds: int) -> list[tuple[float, float]]:
+    """Return how long sacip-wg takes to return, and until `wg` has its first answer."""
+    found = []
+    for number in range(rounds):
+        ready = timed(host, *START, f"uapi{number}")
+        found.append((ready, ready + timed(host, "wg", "show", f"uapi{number}")))
+        host.ip(f"link delete uapi{number}")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with Network() as network:
+        place = lan(network)
+        ends = LabTunnel(place.hub, "10.9.0.1/24"), LabTunnel(place.mover, "10.9.0.2/24")
+        ends[0].up(Remote(ends[1].keys.public))
+        ends[1].up(Remote(ends[0].keys.public, f"{place.hub_at}:51820"))
+        ends[1].reach("10.9.0.1")
+        hub, name = place.hub, ends[0].name
+        started = starts(place.mover, rounds)
+        _print("sacip-wg to ready", [ready for ready, _ in started])
+        _print("    to the first answer to `wg show`", [answer for _, answer in started])
+        measure(hub, name, OTHER, rounds)
+        answered(name, f"set=1\npublic_key={OTHER}\nremove=true\n\n")
+        crowd(name)
+        _print(
+            f"`wg show` of {PEERS} peers", [timed(hub, "wg", "show", name) for _ in range(rounds)]
+        )
+        shown = [slowest_while(hub, lambda: timed(hub, "wg", "show", name))[1] for _ in range(3)]
+        _print("    slowest ping meanwhile", shown)
+    return 0
+
+
+def _print(what: str, seconds: list[float]) -> None:
+    middle, worst = statistics.median(seconds) * 1000, max(seconds) * 1000
+    print(f"{what}: median {middle:.1f} ms, worst {worst:.1f} ms of {len(seconds)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

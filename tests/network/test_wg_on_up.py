@@ -1,0 +1,55 @@
+"""`wg` on interfaces that `sacip-tun up` made: seen, and changed while connections go on."""
+
+import os
+from functools import partial
+
+import pytest
+from ethernet import at, ethernet, tunnel, wait_until
+
+from sacip_tun.lab.connection import Connection, survived
+from sacip_tun.protocol.keys import to_base64
+
+pytestmark = pytest.mark.network
+
+
+def test_a_port_changes_and_a_peer_comes_and_goes_under_a_connection(network):
+    net = ethernet(network, "192.168.1.2/24")
+    mover, peer = tunnel(net)
+    shown = dict(
+        line.split("\t", 1)
+        for line in net.peer.run(["wg", "show", peer.name, "endpoints"]).stdout.splitlines()
+    )
+    assert shown == {mover.keys.public: at("192.168.1.2")}
+    connection = Connection(
+        net.mover, net.peer, peer.inner, "--direction", "both", "--seconds", "3", "--rate", "20"
+    )
+    connection.wait_until_established()
+    for end, other, port in ((mover, peer, 6001), (peer, mover, 6002)):
+        end.host.run(["wg", "set", end.name, "listen-port", str(port)])
+        wait_until(partial(is_told, other, end, port), "the other end is not told", 3)
+    stranger = to_base64(os.urandom(32))
+    lots = ",".join(f"10.77.{n // 256}.{n % 256}/32" for n in range(2000))
+    net.peer.run(["wg", "set", peer.name, "peer", stranger, "allowed-ips", lots])
+    assert len(peer.status()["peers"]) == 2
+    net.peer.run(["wg", "set", peer.name, "peer", stranger, "remove"])
+    assert len(peer.status()["peers"]) == 1
+    ends = connection.finish()
+    assert survived(*ends), ends
+    # It was told, not found out: no other port was ever looked for.
+    assert {event["reason"] for event in mover.events("moving")} == {"nat rebound"}
+
+
+def is_told(asked, about, port: int) -> bool:
+    return asked.active(about.keys.public, "remote").endswith(f":{port}")
+
+
+def test_down_removes_the_socket_and_so_does_a_link_that_is_deleted(network):
+    net = ethernet(network, "192.168.1.2/24")
+    mover, peer = tunnel(net)
+    net.mover.ip(f"link delete {mover.name}")
+    peer.command("down", peer.name)
+    for host, end in ((net.mover, mover), (net.peer, peer)):
+        wait_until(
+            lambda host=host, end=end: host.run(["wg", "show", end.name], check=False).returncode,
+            "its socket is still there",
+        )
