@@ -11,8 +11,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sacip_tun.config import Config, ConfigError
-from sacip_tun.daemon.control import Answer, CommandError
+from sacip_tun.daemon.control import Answer, Command, CommandError
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.loopguard import LoopGuard
+from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.phases import CommandFailed, Phases
 from sacip_tun.daemon.reconciler import Reconciler
 from sacip_tun.daemon.setup import derived_mtu, routes_of, set_up
@@ -35,13 +37,14 @@ class Quick:
         self, config: Config, directory: Path, journal: Journal, stop: Callable[[], None]
     ) -> None:
         self._config = config
-        self._journal = journal
+        self.journal = journal
         self._stop = stop
         self.trace: Callable[[str], None] = lambda _line: None
         """Told each step that changes this host, as the command that does the same."""
         self.phases = Phases(config, self._traced)
         self.surroundings = Surroundings(config.interface.name, directory, self._traced)
-        self._note = journal.note
+        self.commands: dict[str, Command] = {"down": self.down}
+        """What the control socket answers about the interface as a whole."""
         self._reconciler: Reconciler | None = None
         self.index = 0
         self.save: Callable[[], Awaitable[None]] = _nothing
@@ -73,19 +76,20 @@ class Quick:
         self.index = index
         stack.callback(self._take_down)
         self.surroundings.put_up(self._config, index, port)
-        self._reconciler = Reconciler(self.surroundings, watcher.monitor, index, self._note)
+        self._reconciler = Reconciler(self.surroundings, watcher.monitor, index, self.journal.note)
         self._reconciler.start(stack)
         watcher.looked = self._reconciler.look
         await self.phases.after_up()
 
-    def rebound(self, port: int, mark: int) -> None:
-        """Let rules and firewall be about the port and the mark that are in use now."""
+    def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
+        """Let the loop guard, rules and firewall be about the port and mark that are in use now."""
+        guard.listens_on(outlets.port)
         try:
-            self.surroundings.follow(self._config, port, mark)
+            self.surroundings.follow(self._config, outlets.port, outlets.mark)
             if self._reconciler is not None:
                 self._reconciler.renew()
         except (SetupError, OSError) as error:
-            self._journal.note("command-failed", why=str(error))
+            self.journal.note("command-failed", why=str(error))
 
     @property
     def warnings(self) -> list[str]:
@@ -149,7 +153,7 @@ class Quick:
         try:
             await self.phases.before_down()
         except CommandFailed as error:
-            self._journal.note("command-failed", why=error.cause)
+            self.journal.note("command-failed", why=error.cause)
         try:
             await self.save()
         except ConfigError as error:
@@ -178,7 +182,7 @@ class Quick:
         except CommandFailed as error:
             self._problems.append(error.cause)
         for problem in self._problems:
-            self._journal.note("command-failed", why=problem)
+            self.journal.note("command-failed", why=problem)
         self._undone.set_result(self._problems)
 
     def _traced(self, line: str) -> None:

@@ -13,7 +13,6 @@ from difflib import unified_diff
 from sacip_tun.config import Config, ConfigError, InterfaceConfig, PeerConfig, load, text_of
 from sacip_tun.daemon.changes import Change, PeerChange
 from sacip_tun.daemon.control import Answer, CommandError
-from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.quick import Quick
 from sacip_tun.daemon.reconfigurer import Reconfigurer
@@ -39,14 +38,14 @@ class Reloader:
         reconfigurer: Reconfigurer,
         tunnel: Tunnel,
         outlets: Outlets,
-        journal: Journal,
         quick: Quick,
     ) -> None:
         self._reconfigurer = reconfigurer
         self._tunnel = tunnel
         self._outlets = outlets
-        self._journal = journal
+        self._journal = quick.journal
         self._quick = quick
+        quick.commands["reload"] = self.command
         self._wanted = asyncio.Event()
         self._busy = asyncio.Lock()
 

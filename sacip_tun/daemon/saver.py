@@ -33,6 +33,8 @@ class Saver:
     def __init__(self, reconfigurer: Reconfigurer, quick: Quick) -> None:
         self._reconfigurer = reconfigurer
         self._quick = quick
+        quick.commands["save"] = self.command
+        quick.save = self.save_if_asked
 
     async def command(self, _request: Answer) -> Answer:
         """Save, whatever the file says of that."""

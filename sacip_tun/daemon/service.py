@@ -1,9 +1,7 @@
 """The service: one interface, brought up, run until told otherwise, and undone exactly.
 
-What `up` makes hangs on the TUN, the sockets and the control socket of this process: addresses and
-routes go with the TUN. What does not, stands in the undo log (linux/undo.py). So a crash undoes the
-same as `down` does, but for the control socket's file and that log, of which the next start takes
-care.
+What does not go with the TUN and the sockets stands in the undo log (linux/undo.py): a crash undoes
+the same as `down` does, as soon as the next tunnel starts.
 """
 
 import asyncio
@@ -89,11 +87,8 @@ class Service:
         self._outlets = Outlets(config.interface.offload)
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
         self.quick = Quick(config, run_directory, self.journal, self.stop)
-        self._reloader = Reloader(
-            self.reconfigurer, self.tunnel, self._outlets, self.journal, self.quick
-        )
+        self._reloader = Reloader(self.reconfigurer, self.tunnel, self._outlets, self.quick)
         self._saver = Saver(self.reconfigurer, self.quick)
-        self.quick.save = self._saver.save_if_asked
         self.mtu = 0
         self.faults = 0
         self._untold: Sequence[str] = ()
@@ -183,13 +178,7 @@ class Service:
         """First of all: who holds the control socket holds the interface's name."""
         server = ControlServer(
             self._run_directory / f"{self._name}.sock",
-            {
-                "status": self._status,
-                "move": self._move,
-                "down": self.quick.down,
-                "reload": self._reloader.command,
-                "save": self._saver.command,
-            },
+            {"status": self._status, "move": self._move, **self.quick.commands},
             self.journal,
         )
         await server.start()
@@ -258,7 +247,7 @@ class Service:
         self._outlets.swap = lambda sockets: self._pump.rebind(sockets, loop)
         self.reconfigurer.wire(self._book, self._watcher)
         self.reconfigurer.settle = self.settle
-        self.reconfigurer.rebound = self._rebound
+        self.reconfigurer.rebound = lambda: self.quick.rebound(self._guard, self._outlets)
         self._watcher.start()
         self._pump.start(loop)
         stack.callback(self._pump.stop, loop)
@@ -284,10 +273,6 @@ class Service:
     def _mtu_changed(self, mtu: int) -> None:
         self.mtu = self._pump.outbound.mtu = mtu
 
-    def _rebound(self) -> None:
-        self._guard.listens_on(self.listen_port)
-        self.quick.rebound(self.listen_port, self._outlets.mark)
-
     def _look_up(self, stack: AsyncExitStack) -> None:
         stack.callback(self._book.stop)
         self._book.start(self.config.peers)
@@ -300,8 +285,8 @@ class Service:
     @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        found = [*self._offloads.warnings(), *self._book.warnings]
-        return [*found, *self._untold, *self.quick.warnings]
+        found = [*self._offloads.warnings(), *self._book.warnings, *self._untold]
+        return found + self.quick.warnings
 
     @property
     def listen_port(self) -> int:
