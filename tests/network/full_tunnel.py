@@ -78,6 +78,8 @@ class Laptop:
     keys: Keys = field(default_factory=Keys.new)
     name: str = field(default_factory=interface_name)
     hub: str = ""
+    text: str = ""
+    """What the file says, where that is not made of the rest."""
     inside: tuple[str, ...] = ()
     """What the commands run in, beside the network namespace."""
 
@@ -90,7 +92,8 @@ class Laptop:
         peer = [f"PublicKey = {self.hub}", f"AllowedIPs = {self.allowed}"]
         peer += [f"Endpoint = {self.endpoint}"]
         self.path.touch(mode=0o600)
-        self.path.write_text("\n".join(["[Interface]", *own, "[Peer]", *peer]) + "\n")
+        made = "\n".join(["[Interface]", *own, "[Peer]", *peer]) + "\n"
+        self.path.write_text(self.text or made)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.host.run([*self.inside, *PROGRAM, *words], check=False, timeout=30)

@@ -3,12 +3,15 @@
 What Debian's wg-quick does with the same file stands beside it where that is a measure.
 """
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 from capture import Capture
 from ethernet import wait_until
 from full_tunnel import (
+    HUB,
     INNER,
     SITE,
     SITE_V6,
@@ -23,7 +26,7 @@ from full_tunnel import (
 
 from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.lab.timeline import records
-from sacip_tun.lab.tunnel import PROGRAM
+from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote
 
 pytestmark = pytest.mark.network
 
@@ -217,3 +220,35 @@ def test_what_others_take_away_is_put_back_and_they_are_named(there) -> None:
     assert all("process" in record["culprit"] for record in found), found
     assert found[2]["culprit"].startswith("nft ")
     laptop.down()
+
+
+EXAMPLE = Path(__file__).parents[2] / "configs" / "laptop.conf"
+
+
+def test_the_example_comes_up_as_it_is_and_with_every_line_that_it_offers(there) -> None:
+    """Filled in, and then without the comment signs in front of its settings as well."""
+    hub = LabTunnel(there.hub, "10.9.0.1/24", more=("fd00:9::1/64",))
+    keys, shared = Keys.new(), Keys.new().private
+    hub.up(Remote(keys.public, None, ("10.9.0.10/32", "fd00:9::10/128"), preshared=shared))
+    there.site.ip("-6 route add fd00:9::/64 via fd03::101")
+    resolv_conf = there.laptop.network.directory / "resolv.conf"
+    resolv_conf.write_text("nameserver 10.1.0.1\n")
+    mount = f'mount --bind {resolv_conf} /etc/resolv.conf && exec "$@"'
+    laptop = Laptop(there.laptop, inside=("unshare", "--mount", "sh", "-c", mount, "sh"))
+    for name, value in {
+        "private key of the laptop": keys.private,
+        "public key of the hub": hub.keys.public,
+        "preshared key of laptop and hub": shared,
+        "address or name of the hub": HUB,
+    }.items():
+        laptop.text = (laptop.text or EXAMPLE.read_text()).replace(f"<{name}>", value)
+    plain = laptop.text
+    everything = re.sub(r"(?m)^# (?=[A-Za-z]+ = )", "", plain)
+    for laptop.text in (plain, everything):
+        done = laptop.up()
+        assert done.stderr == "", done.stderr
+        for address in (SITE, SITE_V6):
+            assert reaches(there.laptop, address, tries=5), laptop.status()
+        assert "nameserver 10.9.0.1" in resolv_conf.read_text()
+        laptop.down()
+        assert resolv_conf.read_text() == "nameserver 10.1.0.1\n"
