@@ -66,7 +66,12 @@ class Quick:
 
         `mark` is that of the outer sockets, by which their routes are found.
         """
-        return set_up(index, self._config, self.surroundings.policy, mark)
+        mtu = set_up(index, self._config, self.surroundings.policy, mark)
+        if len(interface.carried(index, self._config.routes)) < len(self._config.routes):
+            self.surroundings.warnings.append(
+                "IPv6 is off on this host: what AllowedIPs say of it is not routed"
+            )
+        return mtu
 
     async def finish(self, stack: AsyncExitStack, index: int, port: int, watcher: Watcher) -> None:
         """Change what is not the interface's own, when names of peers have been looked up.

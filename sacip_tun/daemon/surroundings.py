@@ -146,7 +146,8 @@ class Surroundings:
             for route in snapshot.routes
             if route.table == self.policy.table and route.interface == index
         }
-        return [network for network in self._routes if network not in there]
+        missing = [network for network in self._routes if network not in there]
+        return interface.carried(index, missing)
 
     def put_back(self, snapshot: Snapshot, index: int) -> list[str]:
         """Add what others took away; returns what that was. Raises InterfaceError, OSError."""
@@ -274,8 +275,10 @@ def names_of(config: Config) -> dns.Names | None:
 def policy_of(config: Config, table: int, mark: int) -> Policy:
     """Return what a configuration wants of its rules."""
     settings = config.interface
+    # Without IPv6 in the kernel there are no rules for it either.
+    versions = config.full_versions if interface.IPV6.exists() else config.full_versions - {6}
     return Policy(
-        config.full_versions,
+        versions,
         table,
         mark,
         strict=settings.leak_protection is LeakProtection.STRICT,

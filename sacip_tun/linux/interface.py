@@ -39,6 +39,8 @@ TRANSMIT_QUEUE = 128
 ROUTE_PROTOCOL = 83
 # Where iproute2 has the names of routing tables.
 RT_TABLES = (Path("/etc/iproute2/rt_tables"), Path("/usr/share/iproute2/rt_tables"))
+# Settings of IPv6, by interface; there are none where the kernel has no IPv6.
+IPV6 = Path("/proc/sys/net/ipv6/conf")
 # struct rtmsg with neither source nor table nor flags, and attributes (linux/rtnetlink.h).
 RTMSG, RTATTR, RTA_U32 = Struct("=BBxxxBBBxxxx"), Struct("=HH"), Struct("=HHI")
 RTA_DST, RTA_OIF, RTA_TABLE = 1, 4, 15
@@ -84,10 +86,21 @@ def add_routes(
     """Send `routes` into an interface that is up, by a routing table.
 
     Those inside the subnet of an address in `connected` exist already. A /0 in the main table would
-    catch the tunnel's own outer packets: the caller gives another one. Raises InterfaceError.
+    catch the tunnel's own outer packets: the caller gives another one. Those of IPv6 are left out
+    where that is off. Raises InterfaceError.
     """
     with RtnetlinkSocket() as sock:
-        _add_routes(sock, index, _wanted(routes, connected), table)
+        _add_routes(sock, index, _wanted(carried(index, routes), connected), table)
+
+
+def carried(index: int, networks: Iterable[Network]) -> list[Network]:
+    """Return the networks of the IP versions that an interface has."""
+    try:
+        switch = IPV6 / socket.if_indextoname(index) / "disable_ipv6"
+        ipv6 = switch.read_text().strip() == "0"
+    except OSError:
+        ipv6 = False
+    return [network for network in networks if ipv6 or network.version == 4]
 
 
 def prepare(index: int, mtu: int) -> None:

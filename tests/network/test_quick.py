@@ -249,6 +249,17 @@ def test_a_sysctl_that_is_read_only_is_a_warning(alone) -> None:
     alone.down()
 
 
+def test_where_ipv6_is_off_the_rest_goes_through_the_tunnel(alone) -> None:
+    for which in ("all", "default"):
+        alone.host.write_sysctl(f"ipv6/conf/{which}/disable_ipv6", 1)
+    before = is_there(alone.host)
+    alone.addresses = "10.9.0.2/24"
+    assert "IPv6 is off on this host" in alone.up("--kill-switch").stderr
+    assert "default dev" in alone.host.ip("route show table 51820")
+    alone.down()
+    assert is_there(alone.host) == before
+
+
 def test_without_nft_there_is_a_full_tunnel_and_no_kill_switch(alone) -> None:
     directory = alone.host.network.directory / "bin"
     directory.mkdir()
