@@ -1,6 +1,7 @@
 """cleanup: undo what tunnels left on this host whose daemon was killed."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.terminal import warn
@@ -29,19 +30,28 @@ def configure(parser: Parser) -> None:
 
 
 def _cleanup(options: Namespace) -> int:
+    clean(options.directories.run, options.name, keep_kill_switch=options.keep_kill_switch)
+    return Exit.OK
+
+
+def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) -> bool:
+    """Undo what was left, by one interface or all; tells whether there was anything.
+
+    Raises Failure where something cannot be undone.
+    """
     from sacip_tun.daemon.surroundings import KEPT, leftovers  # noqa: PLC0415 - after the usage
 
-    directory, name = options.directories.run, options.name
-    keep = KEPT if options.keep_kill_switch else frozenset[str]()
-    problems = list[str]()
+    keep = KEPT if keep_kill_switch else frozenset[str]()
+    problems, done = list[str](), False
     for log in leftovers(directory):
         if name in {None, log.interface}:
             steps = log.steps()
             problems += log.undo(keep=keep)
             if steps != log.steps():
                 print(f"{log.interface}: undone what it had left")
+                done = True
     for problem in problems:
         warn(problem)
     if problems:
         raise Failure("not everything could be undone", "run it as root", Exit.FAILED)
-    return Exit.OK
+    return done

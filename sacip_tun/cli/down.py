@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from contextlib import suppress
 
+from sacip_tun.cli.cleanup import clean
 from sacip_tun.cli.control import Control
 from sacip_tun.cli.names import interface_of
 from sacip_tun.cli.parser import Parser
@@ -28,7 +29,15 @@ def configure(parser: Parser) -> None:
 
 def _down(options: Namespace) -> int:
     name = interface_of(options.name)
-    with Control(socket_of(options.directories.run, name), UNDO_TIME) as control:
+    directory = options.directories.run
+    try:
+        control = Control(socket_of(directory, name), UNDO_TIME)
+    except Failure as failure:
+        # A daemon that was killed did not undo it.
+        if failure.code == Exit.NOT_RUNNING and clean(directory, name):
+            return Exit.OK
+        raise
+    with control:
         said = control.request("down").get("said")
         # A second `down` at the same time ends this connection as it ends the interface.
         with suppress(Failure):

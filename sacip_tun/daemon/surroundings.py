@@ -164,8 +164,9 @@ class Surroundings:
 
     def names_are_gone(self) -> bool:
         """Tell whether another program wrote a resolv.conf over ours."""
-        path, marker = resolv_conf.PATH, resolv_conf.marker(self._interface)
-        return self.resolver == str(path) and not resolv_conf.is_ours(path, marker)
+        path = resolv_conf.PATH
+        # Not where another tunnel wrote it: the last one that came up is right.
+        return self.resolver == str(path) and not resolv_conf.is_ours(path, resolv_conf.SIGN)
 
     def tell_again(self) -> None:
         """What somebody wrote meanwhile is what comes back when the tunnel goes."""

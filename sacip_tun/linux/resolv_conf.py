@@ -12,13 +12,14 @@ from typing import Any
 
 PATH = Path("/etc/resolv.conf")
 READABLE = 0o644
+SIGN = "# of sacip-tun, for "
 
 Before = dict[str, Any]
 
 
 def marker(interface: str) -> str:
     """Return the first line of what we write for an interface."""
-    return f"# of sacip-tun, for {interface}: what was here comes back when the tunnel goes\n"
+    return f"{SIGN}{interface}: what was here comes back when the tunnel goes\n"
 
 
 def state(path: Path) -> Before:
