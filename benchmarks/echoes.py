@@ -10,7 +10,8 @@ from sacip_tun.lab.namespaces import Host
 
 # How long the last answer is waited for, in seconds.
 LAST = 2.0
-_TIME = re.compile(r"time=([0-9.]+) ms")
+# A round trip in ms, as ping prints it.
+ROUND_TRIP = re.compile(r"time=([0-9.]+) ms")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Echoes:
 
 def round_trips(printed: str) -> RoundTrips:
     """Read what ping printed. Raises ValueError where there is no answer in it."""
-    times = sorted(float(text) for text in _TIME.findall(printed))
+    times = sorted(float(text) for text in ROUND_TRIP.findall(printed))
     return RoundTrips(percentile(times, 50), percentile(times, 99))
 
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from echoes import _TIME
+from echoes import ROUND_TRIP
 from places import lan
 
 from sacip_tun.lab.namespaces import Host, Network
@@ -56,7 +56,7 @@ def slowest_while(hub: Host, doing: Callable[[], float]) -> tuple[float, float]:
     time.sleep(0.1)
     pings.terminate()
     pings.wait()
-    times = [float(text) for text in _TIME.findall(hub.log(pings))]
+    times = [float(text) for text in ROUND_TRIP.findall(hub.log(pings))]
     return took, max(times) / 1000
 
 
@@ -131,11 +131,9 @@ def main() -> int:
         measure(hub, name, OTHER, rounds)
         answered(name, f"set=1\npublic_key={OTHER}\nremove=true\n\n")
         crowd(name)
-        _print(
-            f"`wg show` of {PEERS} peers", [timed(hub, "wg", "show", name) for _ in range(rounds)]
-        )
-        shown = [slowest_while(hub, lambda: timed(hub, "wg", "show", name))[1] for _ in range(3)]
-        _print("    slowest ping meanwhile", shown)
+        shown = [slowest_while(hub, lambda: timed(hub, "wg", "show", name)) for _ in range(rounds)]
+        _print(f"`wg show` of {PEERS} peers", [took for took, _ in shown])
+        _print("    slowest ping meanwhile", [ping for _, ping in shown])
     return 0
 
 

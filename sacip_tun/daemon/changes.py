@@ -15,13 +15,16 @@ from sacip_tun.config import EndpointName, Nat, PeerConfig
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY
 from sacip_tun.protocol.prefix import prefix_of
 
+# An interval that is ours to find.
+AUTOMATIC = -1
+
 
 @dataclass(frozen=True, slots=True)
 class PeerChange:
     """What becomes of one peer; None leaves a value as it is.
 
     A peer that is not there is added, unless it is `update_only` or to `remove`. `preshared_key` of
-    zeros is none. `keepalive` is in seconds, and 0 leaves it to what a NAT on the way needs.
+    zeros is none. `keepalive` is in seconds, 0 never and AUTOMATIC what a NAT on the way needs.
     `allowed_ips` are prefixes to give to it, and where one is negative, ~prefix to take from it, in
     order. With `replace_allowed_ips` it loses all others. Where `sacip`, `nat` or `relay` differ
     from what they are, the peer is begun anew, and its session with it. `call` begins a handshake
@@ -48,7 +51,7 @@ class PeerChange:
             peer.public_key,
             preshared_key=peer.preshared_key or NO_PRESHARED_KEY,
             endpoint=peer.endpoint,
-            keepalive=peer.persistent_keepalive or 0,
+            keepalive=AUTOMATIC if peer.persistent_keepalive is None else peer.persistent_keepalive,
             replace_allowed_ips=True,
             allowed_ips=[prefix_of(network) for network in peer.allowed_ips],
             sacip=peer.sacip,

@@ -14,7 +14,7 @@ from typing import TypeVar
 from sacip_tun.config import Config, EndpointName, InterfaceConfig, Nat, PeerConfig
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.addressbook import AddressBook
-from sacip_tun.daemon.changes import Change, PeerChange
+from sacip_tun.daemon.changes import AUTOMATIC, Change, PeerChange
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.watcher import Outlet, Watcher
@@ -130,13 +130,10 @@ class Reconfigurer:
         gc.freeze()
 
     def _tell_outlets(self) -> None:
-        """Say everywhere that datagrams leave and arrive elsewhere now, to the peers too."""
+        """Say everywhere that datagrams leave and arrive elsewhere now; the watcher tells peers."""
         outlets = self._outlets
         self.rebound()
         self._watcher.rebound(Outlet(outlets.port, outlets.mark, outlets.versions))
-        for peer in self._tunnel.peers.met:
-            if peer.can_seal(now=clock.now()):
-                peer.exchange.local_move.rebound(now=clock.now())
         self.settle()
 
     def _become(self, private: bytes) -> None:
@@ -235,7 +232,7 @@ def _merged(peer: PeerConfig, change: PeerChange) -> PeerConfig:
         preshared = change.preshared_key if any(change.preshared_key) else None
     keepalive = peer.persistent_keepalive
     if change.keepalive is not None:
-        keepalive = change.keepalive or None
+        keepalive = None if change.keepalive == AUTOMATIC else change.keepalive
     return replace(
         peer,
         preshared_key=preshared,

@@ -16,7 +16,7 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
 from sacip_tun.config import EndpointName
-from sacip_tun.daemon.changes import Change, PeerChange
+from sacip_tun.daemon.changes import AUTOMATIC, Change, PeerChange
 from sacip_tun.daemon.resolver import literal
 from sacip_tun.protocol.keys import KEY
 from sacip_tun.protocol.prefix import prefix
@@ -115,6 +115,11 @@ def number(at_most: int) -> Callable[[bytes], int]:
     return read
 
 
+def keepalive(value: bytes) -> int:
+    """Read seconds; `wg` says 0 where a file says nothing. Raises Refused."""
+    return number(0xFFFF)(value) or AUTOMATIC
+
+
 def true(value: bytes) -> bool:
     """Read `true`: there is no other value. Raises Refused."""
     if value != b"true":
@@ -167,7 +172,7 @@ PEER_KEYS: Mapping[bytes, Reader] = {
     b"update_only": ("update_only", true),
     b"preshared_key": ("preshared_key", hex_key),
     b"endpoint": ("endpoint", endpoint),
-    b"persistent_keepalive_interval": ("keepalive", number(0xFFFF)),
+    b"persistent_keepalive_interval": ("keepalive", keepalive),
     b"replace_allowed_ips": ("replace_allowed_ips", true),
     b"protocol_version": ("", protocol_version),
 }

@@ -289,10 +289,12 @@ class LocalMove:
         """The active address is usable still: see what is new about it, and what beside it."""
         pair = self._link.path.local
         source = self.choice.of(pair.active)
-        if source is None:
+        if source is None or pair.active is None:
             return
         if source.endpoint != pair.active:  # another outgoing interface; that is no move
             self._link.path.local = pair.replaced(source.endpoint)
+        if source.endpoint.port != pair.active.port and self._link.engaged:
+            self._tell_again(Reason.NAT_REBOUND, now=now)  # as if a NAT had done it
         way = self._way_by(source)
         # Another gateway to the same place; to where the peer has moved it may well be another one.
         other_way = self._way is not None and way is not None and way.goes_elsewhere(self._way)

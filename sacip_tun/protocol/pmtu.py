@@ -28,6 +28,8 @@ from sacip_tun.protocol.timers import Timer
 
 # Bytes of the outer IP header, UDP's, and those of a data message around an inner packet.
 OVERHEAD = {4: 20 + 8 + MIN_DATA_SIZE, 6: 40 + 8 + MIN_DATA_SIZE}
+# An IP packet has no more.
+LARGEST_PACKET = 65535
 # What every IPv6 path carries (RFC 8200 5), and in practice every IPv4 path.
 BASE = 1280
 # The least sizes: RFC 791 asks every IPv4 host to take 576; RFC 8200 5.
@@ -197,7 +199,7 @@ class PathMtuSearch:
         self._end_attempt()
         self._tokens.clear()
         self._overhead = OVERHEAD[version]
-        self._ceiling = mtu + self._overhead
+        self._ceiling = min(mtu + self._overhead, LARGEST_PACKET)
         self._base = min(BASE, self._ceiling)
         self._too_large = self._ceiling + 1
         self._announced = self._announced or self._ceiling

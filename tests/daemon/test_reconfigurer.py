@@ -236,6 +236,15 @@ async def test_a_configured_peer_is_made_exactly_so(bench):
     assert bench.tunnel.peers[A] is again
 
 
+@pytest.mark.parametrize("interval", [None, 0, 25])
+async def test_never_and_as_needed_are_not_the_same_interval(bench, interval):
+    await bench.apply(PeerChange(A, keepalive=9))
+    peer = PeerConfig(A, persistent_keepalive=interval)
+    await bench.apply(PeerChange.of(peer))
+    assert bench.reconfigurer.peers[A] == peer
+    assert bench.tunnel.peers.settings_of(A).keepalive == interval
+
+
 async def test_what_wg_shows_of_a_peer_that_nobody_met(bench):
     await bench.apply(PeerChange(A, preshared_key=B, allowed_ips=steps("10.0.0.0/8")))
     assert bench.answer() == (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sacip_tun.config import EndpointName
-from sacip_tun.daemon.changes import Change, PeerChange
+from sacip_tun.daemon.changes import AUTOMATIC, Change, PeerChange
 from sacip_tun.daemon.uapi_request import Refused, SetRequest, allowed_ip
 from sacip_tun.protocol.prefix import Prefix, network_of, prefix_of
 
@@ -50,6 +50,11 @@ def test_everything_that_a_request_can_say():
     )
     two = PeerChange(B, update_only=True, remove=True, allowed_ips=[])
     assert change == Change(A, 51820, 0xFFFFFFFF, replace_peers=True, peers=[one, two])
+
+
+def test_an_interval_of_zero_is_that_of_a_file_without_the_line():
+    change = read(f"public_key={A.hex()}", "persistent_keepalive_interval=0")
+    assert change.peers == [PeerChange(A, keepalive=AUTOMATIC, allowed_ips=[])]
 
 
 def test_an_empty_request_changes_nothing():

@@ -230,6 +230,17 @@ def test_an_address_on_trial_is_not_sent_more_than_it_may_be() -> None:
     assert search(b).size == FULL
 
 
+def test_no_probe_is_longer_than_a_packet_can_be() -> None:
+    world, a, _ = connected()
+    Narrow(world, 1500)
+    largest = 65535
+    for _ in range(100):
+        assert a.peer.path_mtu.limit(largest, largest, now=world.now) <= largest - 60
+        world.settle(a)
+        world.run(0.05)
+    assert search(a).size == 1500
+
+
 def test_nothing_is_probed_without_a_session() -> None:
     world, a, _ = pair()
     a.peer.speaks_sacip = True
