@@ -39,7 +39,11 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
 
     Raises Failure where something cannot be undone.
     """
-    from sacip_tun.daemon.surroundings import KEPT, leftovers  # noqa: PLC0415 - after the usage
+    from sacip_tun.daemon.surroundings import (  # noqa: PLC0415 - after the usage
+        KEPT,
+        leftovers,
+        recover_names,
+    )
 
     keep = KEPT if keep_kill_switch else frozenset[str]()
     problems, done = list[str](), False
@@ -50,6 +54,7 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
             if steps != log.steps():
                 print(f"{log.interface}: undone what it had left")
                 done = True
+    recover_names(directory)
     for problem in problems:
         warn(problem)
     if problems:

@@ -174,7 +174,10 @@ class Quick:
         problems = await asyncio.shield(self._undone)
         if problems:
             name = self._config.interface.name
-            raise CommandError("; ".join(problems), f"sacip-tun cleanup {name}")
+            raise CommandError(
+                "; ".join(problems),
+                f"{name} is down; 'sacip-tun cleanup {name}' undoes what is left",
+            )
         return {"said": self.phases.said}
 
     def _take_down(self) -> None:

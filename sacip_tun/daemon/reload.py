@@ -71,13 +71,15 @@ class Reloader:
         try:
             async with self._busy:
                 config = await asyncio.to_thread(self._read)
-                answer = {
+                answer: Answer = {
                     "difference": self._difference(config),
                     "restart_for": list(self._left(config)),
                     "warnings": list(config.warnings),
                 }
                 if not request.get("dry_run"):
+                    told = len(self._quick.warnings)
                     await self._apply(config)
+                    answer["warnings"] = [*config.warnings, *self._quick.warnings[told:]]
         except ConfigError as error:
             raise CommandError(str(error), error.fix, Exit.BAD_CONFIGURATION) from None
         except SetupError as error:
@@ -95,16 +97,24 @@ class Reloader:
 
     async def _apply(self, config: Config) -> None:
         """Change the host first: that can fail, and is taken back where the port cannot be had."""
-        before = self._quick.config
+        before, mark_before = self._quick.config, self._outlets.mark
         change = self._change(config)
-        mark = self._quick.change(config, self._outlets.port)
+        wanted = self._quick.surroundings.plan(config)
+        if wanted is not None:
+            # Before there are rules: what is not marked would go into the tunnel itself.
+            await self._reconfigurer.apply(Change(fwmark=wanted.mark))
+        try:
+            mark = self._quick.change(config, self._outlets.port)
+        except (SetupError, OSError):
+            await self._reconfigurer.apply(Change(fwmark=mark_before))
+            raise
         self._reconfigurer.need_mark(mark if config.full_versions else 0)
         try:
             await self._reconfigurer.apply(replace(change, fwmark=mark))
         except (SetupError, OSError):
-            self._reconfigurer.need_mark(
-                self._quick.change(before, self._outlets.port) if before.full_versions else 0
-            )
+            mark = self._quick.change(before, self._outlets.port)
+            self._reconfigurer.need_mark(mark if before.full_versions else 0)
+            await self._reconfigurer.apply(Change(fwmark=mark))
             raise
         kept = {name: getattr(self._reconfigurer.interface, name) for name in AT_START}
         running = self._reconfigurer.interface

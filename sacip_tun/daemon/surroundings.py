@@ -67,8 +67,13 @@ class Surroundings:
 
     def sweep(self, config: Config) -> None:
         """Undo what was left by those that were killed, this interface before all others."""
-        keep = KEPT if config.interface.kill_switch else frozenset[str]()
-        self.warnings += self._log.undo(keep=keep)
+        if self._log.is_here:
+            keep = KEPT if config.interface.kill_switch else frozenset[str]()
+            self.warnings += self._log.undo(keep=keep)
+        else:
+            # Rules of another network namespace are nobody's here, but files may be the same.
+            self._log.undo(keep=frozenset(UNDO) - NAMES)
+            self._log.write([])
         for log in leftovers(self._directory):
             if log.interface == self._interface:
                 continue
@@ -78,6 +83,7 @@ class Surroundings:
                     f"the kill switch of {log.interface}, which was killed, is still on: "
                     f"sacip-tun cleanup {log.interface}"
                 )
+        recover_names(self._directory)
 
     def put_up(self, config: Config, index: int, port: int) -> None:
         """Do it all. Raises InterfaceError, OSError."""
@@ -304,6 +310,16 @@ def leftovers(directory: Path) -> list[UndoLog]:
         for log in logs(directory)
         if log.is_here and not is_live(directory / f"{log.interface}.sock")
     ]
+
+
+def recover_names(directory: Path) -> None:
+    """Put a resolv.conf back that was ours when power failed: the log went with the runtime files.
+
+    Nothing is done while any tunnel has it.
+    """
+    kinds = {step["kind"] for log in logs(directory) for step in log.steps()}
+    if "resolv.conf" not in kinds:
+        resolv_conf.recover(resolv_conf.PATH)
 
 
 def described(rule: Rule) -> str:

@@ -70,5 +70,6 @@ def write_file(interface: str, names: Names, log: UndoLog) -> str:
     if not resolv_conf.is_ours(path, mark):
         before = resolv_conf.state(path)
         log.remember("resolv.conf", resource=str(path), before=before, marker=mark)
+        resolv_conf.keep(path, before)
     resolv_conf.write(path, mark + names.text)
     return str(path)

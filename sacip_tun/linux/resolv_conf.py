@@ -6,6 +6,7 @@ there any more, somebody else has written since, and is right.
 """
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,34 @@ def is_ours(path: Path, mark: str) -> bool:
         return False
 
 
+def keep(path: Path, before: Before) -> None:
+    """Keep what was there where a power failure leaves it: the undo log is not on a disk.
+
+    What another tunnel wrote is not what shall come back. Where the directory is read-only there is
+    nothing to come back either.
+    """
+    if not before.get("text", "").startswith(SIGN):
+        backup = _backup(path)
+        with contextlib.suppress(OSError):
+            backup.touch(mode=0o600)
+            backup.write_text(json.dumps(before))
+
+
+def recover(path: Path) -> None:
+    """Put back what was kept, where the file is one of ours; what was kept is needed no more."""
+    backup = _backup(path)
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(backup.read_text())
+        if is_ours(path, SIGN):
+            restore(path, before, SIGN)
+    with contextlib.suppress(OSError):
+        backup.unlink(missing_ok=True)
+
+
+def _backup(path: Path) -> Path:
+    return path.with_name(f".{path.name}.before-sacip-tun")
+
+
 def restore(path: Path, before: Before, mark: str) -> None:
     """Put back what `state` found, unless somebody else has written since. Raises OSError."""
     if not is_ours(path, mark):
@@ -59,6 +88,8 @@ def restore(path: Path, before: Before, mark: str) -> None:
         _put(path, before)
     else:
         path.unlink(missing_ok=True)
+    if not is_ours(path, SIGN):
+        _backup(path).unlink(missing_ok=True)
 
 
 def _put(path: Path, wanted: Before) -> None:

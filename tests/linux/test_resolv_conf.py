@@ -3,7 +3,7 @@
 import pytest
 
 from sacip_tun.linux import resolv_conf
-from sacip_tun.linux.resolv_conf import marker, restore, state, write
+from sacip_tun.linux.resolv_conf import keep, marker, recover, restore, state, write
 
 MARK = marker("wg0")
 
@@ -65,3 +65,19 @@ def test_another_tunnels_file_is_not_ours(tmp_path):
     assert resolv_conf.is_ours(path, MARK)
     assert not resolv_conf.is_ours(path, marker("wg1"))
     assert not resolv_conf.is_ours(tmp_path / "none", MARK)
+
+
+@pytest.mark.parametrize("make", [a_file, a_link, nothing])
+def test_it_comes_back_when_power_failed_and_the_log_is_gone(tmp_path, make):
+    path = tmp_path / "resolv.conf"
+    make(path)
+    before, found = seen(path), state(path)
+    keep(path, found)
+    write(path, f"{MARK}nameserver 10.9.0.1\n")
+    keep(path, state(path))  # a second tunnel, which found the first one's
+    recover(path)
+    assert seen(path) == before
+    path.write_text("nameserver 10.7.7.7\n")
+    recover(path)
+    assert path.read_text() == "nameserver 10.7.7.7\n"
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"resolv.conf", "other"}
