@@ -33,7 +33,7 @@ Userspace WireGuard daemon for linux-{platform.machine()}.
 """
 TUN_FD, UAPI_FD = "WG_TUN_FD", "WG_UAPI_FD"
 # The name is free, but who had it until now may not have ended yet; in seconds.
-DYING, PAUSE = 1.0, 0.02
+DYING, PAUSE = 2.0, 0.02
 # Bytes: an outer network of 1500 less what IPv6, UDP and WireGuard add (wireguard-go: DefaultMTU).
 MTU = 1420
 # What goes wrong beside a request or a packet: told at level `error` too.

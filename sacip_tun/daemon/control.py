@@ -31,6 +31,8 @@ ITEMS_A_PART = 8
 PATIENCE = 5.0
 # An answer that is being given when all ends has so many seconds left.
 FAREWELL = 1.0
+# Between two looks at a daemon that is about to end, in seconds.
+PAUSE = 0.02
 
 Answer = dict[str, Any]
 Command = Callable[[dict[str, Any]], Awaitable[Answer]]
@@ -56,9 +58,16 @@ class ControlServer:
         self._clients: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Listen. Raises FileExistsError where a live daemon has this socket, OSError otherwise."""
+    async def start(self, patience: float = 0.0) -> None:
+        """Listen. Raises FileExistsError where a live daemon has this socket, OSError otherwise.
+
+        One that is about to end is waited for, `patience` seconds.
+        """
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for _ in range(round(patience / PAUSE)):
+            if not is_live(self._path):
+                break
+            await asyncio.sleep(PAUSE)
         if is_live(self._path):
             raise FileExistsError(f"{self._path} is in use")
         self._path.unlink(missing_ok=True)

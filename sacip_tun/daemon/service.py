@@ -59,6 +59,9 @@ LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 
+# How long a daemon takes to end at most, in seconds.
+DYING = 2.0
+
 
 class Service:
     """One tunnel interface and everything that moves behind it.
@@ -181,7 +184,8 @@ class Service:
             {"status": self._status, "move": self._move, **self.quick.commands},
             self.journal,
         )
-        await server.start()
+        # A bare interface has its name already: who had it before is about to end.
+        await server.start(DYING if self._bare is not None else 0.0)
         stack.push_async_callback(server.stop)
 
     def _start_hooks(self, stack: AsyncExitStack) -> None:

@@ -105,6 +105,10 @@ class UapiServer:
         except OSError as error:
             self._told(str(error) or "the request did not come to its end in time")
             return error.errno or errno.ETIMEDOUT
+        except Exception as error:  # noqa: BLE001 - the client must get an answer, whatever happened
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler({"message": "a request failed", "exception": error})
+            return errno.EIO
         return 0
 
 

@@ -126,6 +126,17 @@ async def test_a_live_socket_is_not_taken_and_a_dead_one_is(tmp_path: Path) -> N
         assert is_live(again.path)
 
 
+async def test_who_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
+    successor = Served(tmp_path)
+    async with Served(tmp_path):
+        starting = asyncio.ensure_future(successor.server.start(patience=5.0))
+        await asyncio.sleep(0.05)
+        assert not starting.done()
+    await starting
+    assert is_live(successor.path)
+    await successor.server.stop()
+
+
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 100])
 async def test_a_long_list_is_sent_in_parts_of_one_line(count: int) -> None:
     parts = list(encoded({"ok": True, "items": iter(range(count)), "name": "sacip0"}))

@@ -209,6 +209,33 @@ async def test_what_the_kernel_refuses_is_told_by_its_number(desk):
         assert await desk.ask("set=1\nlisten_port=0\n\n") == f"errno=-{errno.EADDRINUSE}\n\n"
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+async def test_a_request_may_come_in_any_pieces(desk, size):
+    request = f"set=1\npublic_key={'0a' * 32}\nallowed_ip=10.0.0.0/8\n\nget=1\n\n".encode()
+    async with desk.serving():
+        reader, writer = await asyncio.open_unix_connection(desk.path)
+        for start in range(0, len(request), size):
+            writer.write(request[start : start + size])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        answer = await reader.readuntil(b"\n\n") + await reader.readuntil(b"\n\n")
+        writer.close()
+    assert answer == b"errno=0\n\nlisten_port=1\nerrno=0\n\n"
+    assert len(desk.changes[0].peers[0].allowed_ips) == 1
+
+
+async def test_a_bug_is_an_error_to_the_client_and_a_fault_to_the_loop(desk):
+    faults = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: faults.append(context["exception"]))
+    async with desk.serving():
+        desk.error = ZeroDivisionError("a bug")
+        assert await desk.ask("set=1\n\n") == f"errno=-{errno.EIO}\n\n"
+        desk.error = None
+        assert await desk.ask("set=1\n\n") == "errno=0\n\n"
+    assert [str(fault) for fault in faults] == ["a bug"]
+
+
 async def test_a_stale_socket_is_replaced_a_live_one_is_not(desk):
     Listener.at(desk.path).socket.close()
     assert desk.path.exists()

@@ -1,6 +1,7 @@
 """`wg` on interfaces that `sacip-tun up` made: seen, and changed while connections go on."""
 
 import os
+import signal
 from functools import partial
 
 import pytest
@@ -41,6 +42,30 @@ def test_a_port_changes_and_a_peer_comes_and_goes_under_a_connection(network):
 
 def is_told(asked, about, port: int) -> bool:
     return asked.active(about.keys.public, "remote").endswith(f":{port}")
+
+
+def test_as_many_allowed_ips_as_wireguard_tests_with_come_and_go_while_packets_do(network):
+    net = ethernet(network, "192.168.1.2/24")
+    _, peer = tunnel(net)
+    stranger = to_base64(os.urandom(32))
+    pings = net.mover.start(["ping", "-n", "-i", "0.01", peer.inner])
+    # 255 times 256 of each family, as netns.sh of the kernel's WireGuard has them.
+    hosts = [(high, low) for high in range(255) for low in range(256)]
+    networks = [f"10.77.{high}.{low}/32" for high, low in hosts]
+    networks += [f"fd77::{high:x}{low:02x}/128" for high, low in hosts]
+    path = net.mover.network.directory / "many.conf"
+    lines = "".join(f"AllowedIPs = {text}\n" for text in networks)
+    path.write_text(f"[Peer]\nPublicKey = {stranger}\n{lines}")
+    net.peer.run(["wg", "addconf", peer.name, str(path)])
+    shown = net.peer.run(["wg", "show", peer.name, "allowed-ips"]).stdout
+    found = dict(line.split("\t") for line in shown.splitlines())
+    assert len(found[stranger].split()) == 130_560
+    assert "fd77::feff/128" in found[stranger].split()
+    net.peer.run(["wg", "set", peer.name, "peer", stranger, "allowed-ips", "10.77.0.0/16"])
+    net.peer.run(["wg", "set", peer.name, "peer", stranger, "remove"])
+    pings.send_signal(signal.SIGINT)
+    pings.wait(5)
+    assert " 0% packet loss" in net.mover.log(pings)
 
 
 def test_down_removes_the_socket_and_so_does_a_link_that_is_deleted(network):
