@@ -37,11 +37,12 @@ INNER = (
     "routing-loop",
     "send-refused",
     "request-refused",
+    "put-back",
     "resumed",
     "fault",
 )
 # About the interface and its listeners themselves: no hook is run for these.
-OWN = ("up", "down", "taken-back", "reloaded", "lost", "hook-failed")
+OWN = ("up", "down", "taken-back", "reloaded", "lost", "hook-failed", "command-failed")
 KINDS = frozenset({*TOLD, *INNER, *OWN})
 
 

@@ -1,16 +1,18 @@
 """down: ask the daemon to undo what `up` made, and wait until it has."""
 
+import sys
 from argparse import Namespace
 from contextlib import suppress
-from pathlib import Path
 
+from sacip_tun.cli.cleanup import clean
 from sacip_tun.cli.control import Control
+from sacip_tun.cli.names import interface_of
 from sacip_tun.cli.parser import Parser
 from sacip_tun.client.sockets import socket_of
 from sacip_tun.outcome import Exit, Failure
 
-# Routes, addresses and the interface go in milliseconds; an overloaded host gets its time.
-UNDO_TIME = 15.0
+# Routes, addresses and the interface go in milliseconds, but PreDown and PostDown take their time.
+UNDO_TIME = 120.0
 
 
 def configure(parser: Parser) -> None:
@@ -26,13 +28,21 @@ def configure(parser: Parser) -> None:
 
 
 def _down(options: Namespace) -> int:
-    name = options.name
-    if name.endswith(".conf"):
-        name = Path(name).stem
-    with Control(socket_of(options.directories.run, name), UNDO_TIME) as control:
-        control.request("down")
+    name = interface_of(options.name)
+    directory = options.directories.run
+    try:
+        control = Control(socket_of(directory, name), UNDO_TIME)
+    except Failure as failure:
+        # A daemon that was killed did not undo it.
+        if failure.code == Exit.NOT_RUNNING and clean(directory, name):
+            return Exit.OK
+        raise
+    with control:
+        said = control.request("down").get("said")
         # A second `down` at the same time ends this connection as it ends the interface.
         with suppress(Failure):
             control.wait_closed()
+    if said:
+        print(said, end="", file=sys.stderr)
     print(f"{name} is down")
     return Exit.OK

@@ -12,6 +12,7 @@ Record = dict[str, Any]
 INTERFACE_WIDTH, PEER_WIDTH, EVENT_WIDTH = 8, 8, 19
 GOOD = {"moved", "handshake-completed", "session-ready", "prepared", "speaks-sacip", "recovered"}
 BAD = {
+    "command-failed",
     "degraded",
     "detached",
     "fault",
@@ -21,6 +22,7 @@ BAD = {
     "hunting",
     "lost",
     "move-refused",
+    "put-back",
     "routing-loop",
     "request-refused",
     "send-refused",

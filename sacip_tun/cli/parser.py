@@ -32,6 +32,10 @@ class Command:
 COMMANDS = {
     "up": Command("up", "bring a tunnel up"),
     "down": Command("down", "take a tunnel down and undo what 'up' made"),
+    "reload": Command("reload", "read a tunnel's file again, and change what it changes"),
+    "save": Command("save", "write what runs into the file that it came from"),
+    "strip": Command("save", "print a file as wg or wg-quick take it", "configure_strip"),
+    "cleanup": Command("cleanup", "undo what tunnels left that were killed"),
     "status": Command("status", "show tunnels, peers, addresses and the last moves"),
     "monitor": Command("monitor", "print events while they happen, one a line"),
     "wait": Command("wait", "wait until a tunnel is up, its peer is there, or a move is done"),

@@ -3,7 +3,6 @@
 import sys
 from argparse import Namespace
 from contextlib import suppress
-from dataclasses import replace
 
 from sacip_tun.cli.eventline import Record, event_line
 from sacip_tun.cli.inline import DEFAULT_INTERFACE, configuration, declare
@@ -36,7 +35,7 @@ def configure(parser: Parser) -> None:
     """Declare `up`."""
     parser.teach("Bring a tunnel up; return when it is up.", EXAMPLES)
     parser.usage = (
-        "sacip-tun up FILE|NAME [--foreground] [--no-hooks]\n"
+        "sacip-tun up FILE|NAME [--foreground] [--no-hooks] [--kill-switch] [--verbose]\n"
         "       sacip-tun up --address ADDR/LEN [--interface NAME] [--listen-port PORT]\n"
         "                    [--peer KEY[@HOST:PORT] [--allowed-ips NET ...]] ... [--foreground]"
     )
@@ -48,6 +47,14 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument(
         "--no-hooks", action="store_true", help="run no command of the file, whatever happens"
+    )
+    parser.add_argument(
+        "--kill-switch",
+        action="store_true",
+        help="let nothing leave this host but by the tunnel, also while it is broken",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="print what is done, as commands"
     )
     declare(parser)
     parser.set_defaults(run=_up)
@@ -66,7 +73,7 @@ def _up(options: Namespace) -> int:
     try:
         if inline:
             return _up_from_options(options)
-        return _started(_from_file(options), foreground=options.foreground)
+        return _started(_from_file(options), options)
     except ConfigError as error:
         denied = isinstance(error, UnreadableError)
         code = Exit.NO_PRIVILEGE if denied else Exit.BAD_CONFIGURATION
@@ -74,17 +81,14 @@ def _up(options: Namespace) -> int:
 
 
 def _from_file(options: Namespace) -> Config:
-    config = load(options.file, options.directories.configurations)
-    if options.no_hooks:
-        return replace(config, interface=replace(config.interface, event_hooks=()))
-    return config
+    return load(options.file, options.directories.configurations)
 
 
 def _up_from_options(options: Namespace) -> int:
     name = options.interface or DEFAULT_INTERFACE
     if any(setting.option == "--private-key-file" for setting in options.settings):
         config = configuration(options.settings, name, None)
-        return _started(config, foreground=options.foreground)
+        return _started(config, options)
     key = KeyFile(options.directories.own / f"{name}.key")
     config = configuration(options.settings, name, key.text)
     for warning in key.warnings:
@@ -93,7 +97,7 @@ def _up_from_options(options: Namespace) -> int:
     if options.foreground:
         print(invitation(config, options.settings), flush=True)
     try:
-        _started(config, foreground=options.foreground)
+        _started(config, options)
     except Failure as failure:
         # In the foreground a later failure ends here too, when the other side knows the key.
         known = options.foreground and failure.code == Exit.FAILED
@@ -105,7 +109,14 @@ def _up_from_options(options: Namespace) -> int:
     return Exit.OK
 
 
-def _started(config: Config, *, foreground: bool) -> int:
+def _started(config: Config, options: Namespace) -> int:
+    if options.kill_switch and not config.full_versions:
+        raise Failure(
+            "there is no full tunnel for --kill-switch: nothing sends all traffic into it",
+            "add 0.0.0.0/0, ::/0 to AllowedIPs, with Table = auto or without Table",
+            Exit.BAD_CONFIGURATION,
+        )
+    config = config.asked(no_commands=options.no_hooks, kill_switch=options.kill_switch)
     for warning in config.warnings:
         warn(warning)
     # A mistake in the input is told before the event loop and netlink are loaded.
@@ -118,4 +129,15 @@ def _started(config: Config, *, foreground: bool) -> int:
         with suppress(OSError):
             print(event_line(record, palette, config.interface.name), file=sys.stderr, flush=True)
 
-    return start(config, foreground=foreground, say=say, warn=warn)
+    return start(
+        config,
+        foreground=options.foreground,
+        say=say,
+        warn=warn,
+        trace=_trace if options.verbose else lambda _line: None,
+    )
+
+
+def _trace(line: str) -> None:
+    """Print a step as wg-quick does: people paste that into reports."""
+    print(f"[#] {line}", file=sys.stderr, flush=True)

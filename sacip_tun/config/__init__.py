@@ -13,18 +13,22 @@ Nothing here is resolved or looked up in the network: an endpoint stays host tex
 from sacip_tun.config import editing
 from sacip_tun.config.assembly import assemble, parse
 from sacip_tun.config.errors import ConfigError, UnreadableError
-from sacip_tun.config.files import exists, find, load, read_key_file
+from sacip_tun.config.files import exists, find, load, read, read_key_file
 from sacip_tun.config.grammar import Entry, Section
 from sacip_tun.config.model import (
     Config,
     EndpointName,
     EventHook,
     InterfaceConfig,
+    LeakProtection,
     Nat,
     Network,
     Offload,
     PeerConfig,
 )
+from sacip_tun.config.saving import alone, replace_text
+from sacip_tun.config.stripping import Reader, stripped
+from sacip_tun.config.text import text_of
 
 __all__ = [
     "Config",
@@ -33,17 +37,24 @@ __all__ = [
     "Entry",
     "EventHook",
     "InterfaceConfig",
+    "LeakProtection",
     "Nat",
     "Network",
     "Offload",
     "PeerConfig",
+    "Reader",
     "Section",
     "UnreadableError",
+    "alone",
     "assemble",
     "editing",
     "exists",
     "find",
     "load",
     "parse",
+    "read",
     "read_key_file",
+    "replace_text",
+    "stripped",
+    "text_of",
 ]

@@ -11,20 +11,30 @@ from typing import Any
 from sacip_tun.config import values
 from sacip_tun.config.errors import ConfigError, place_of, placed
 from sacip_tun.config.grammar import Entry, Key, Section, entries_of, row_of
-from sacip_tun.config.model import Config, InterfaceConfig, Nat, Network, PeerConfig
+from sacip_tun.config.model import (
+    Config,
+    InterfaceConfig,
+    LeakProtection,
+    Nat,
+    Network,
+    PeerConfig,
+)
 from sacip_tun.protocol.address import Host
 from sacip_tun.protocol.keys import public_key
 
-LATER = {
-    "pre_up": "PreUp is read, and not run yet",
-    "post_up": "PostUp is read, and not run yet",
-    "pre_down": "PreDown is read, and not run yet",
-    "post_down": "PostDown is read, and not run yet",
-    "dns": "DNS is read, and not set yet: names are still resolved as before",
+NAMES = {
+    "exclude": "ExcludeIPs",
+    "kill_switch": "KillSwitch",
+    "leak_protection": "LeakProtection",
 }
-NO_FULL_TUNNEL = (
-    "full-tunnel routing comes in a later version; other traffic of this host does NOT go through "
-    "the tunnel"
+NO_FULL_TUNNEL = "there is no full tunnel in this file for it to have an effect on"
+HALF = (
+    "only IPv{} goes through the tunnel: what is sent by IPv{} leaves this host as before; add {} "
+    "to AllowedIPs, or KillSwitch = yes to [Interface]"
+)
+NO_WAY_ROUND = (
+    "a route in the main table does not lead round this tunnel: name the network in ExcludeIPs, or "
+    "set LeakProtection = compat"
 )
 LOOP = (
     "what is sent there would go into the tunnel itself; write the peer's outer address, or take "
@@ -60,9 +70,13 @@ def assemble(entries: Iterable[Entry], name: str, source: str = "") -> Config:
     warnings = [
         placed(text, where, source)
         for draft in (interface, *peers)
-        for where, text in (*draft.warnings, *_later(draft))
+        for where, text in draft.warnings
     ]
-    told = (*_inner_warnings(interface, peers), *_endpoint_warnings(peers))
+    told = (
+        *_inner_warnings(peers),
+        *_endpoint_warnings(peers),
+        *_full_tunnel_warnings(interface, peers),
+    )
     warnings += [placed(text, where, source) for where, text in told]
     return Config(
         InterfaceConfig(name, **_interface_fields(interface)),
@@ -183,6 +197,9 @@ def _interface_fields(draft: _Draft) -> dict[str, Any]:
     fields = dict(draft.fields)
     dns = fields.pop("dns", ())
     fields["dns_servers"] = tuple(entry for entry in dns if not isinstance(entry, str))
+    excluded = fields.pop("exclude", ())
+    fields["exclude_ips"] = tuple(network for network in excluded if network is not None)
+    fields["exclude_local"] = None in excluded
     fields["dns_search"] = tuple(entry for entry in dns if isinstance(entry, str))
     return fields
 
@@ -192,19 +209,9 @@ def _peer_fields(draft: _Draft) -> dict[str, Any]:
     return {**draft.fields, "allowed_ips": tuple(dict.fromkeys(networks))}
 
 
-def _later(draft: _Draft) -> Iterator[tuple[int | str, str]]:
-    """Say what this version reads and does not do yet: nobody shall count on it unawares."""
-    for field, text in LATER.items():
-        if draft.fields.get(field):
-            yield draft.places[field], text
-    if draft.fields.get("save_config"):
-        yield draft.places["save_config"], "SaveConfig is read, and nothing is saved yet"
-
-
-def _inner_warnings(interface: _Draft, peers: Sequence[_Draft]) -> Iterator[tuple[int | str, str]]:
+def _inner_warnings(peers: Sequence[_Draft]) -> Iterator[tuple[int | str, str]]:
     """Point at inner addresses that are legal and probably not what was meant."""
     owners: dict[Network, _Draft] = {}
-    routed = interface.fields.get("table", "auto") != "off"
     for peer in peers:
         where = peer.places.get("allowed_ips", peer.where)
         if not peer.fields.get("allowed_ips"):
@@ -214,8 +221,28 @@ def _inner_warnings(interface: _Draft, peers: Sequence[_Draft]) -> Iterator[tupl
                 yield where, f"host bits in AllowedIPs are cleared: {network}"
             if owners.setdefault(network, peer) is not peer:
                 yield where, f"{network} belonged to an earlier peer and now belongs to this one"
-            if routed and not network.prefixlen:
-                yield where, f"{network}: {NO_FULL_TUNNEL}"
+
+
+def _full_tunnel_warnings(
+    interface: _Draft, peers: Sequence[_Draft]
+) -> Iterator[tuple[int | str, str]]:
+    """Point at what would leave this host beside a full tunnel, and at what needs one."""
+    fields, places = interface.fields, interface.places
+    networks = {network for peer in peers for network, _ in peer.fields.get("allowed_ips", ())}
+    full = {network.version for network in networks if not network.prefixlen}
+    if fields.get("table", "auto") != "auto" or not full:
+        for field in ("exclude", "kill_switch", "leak_protection"):
+            if fields.get(field):
+                yield places[field], f"{NAMES[field]} does nothing here: {NO_FULL_TUNNEL}"
+        return
+    if len(full) == 1 and not fields.get("kill_switch"):
+        (version,) = full
+        other, missing = (6, "::/0") if version == 4 else (4, "0.0.0.0/0")
+        yield interface.where, HALF.format(version, other, missing)
+    strict = fields.get("leak_protection", LeakProtection.STRICT) is LeakProtection.STRICT
+    for field in ("pre_up", "post_up"):
+        if strict and any("route add" in hook for hook in fields.get(field, ())):
+            yield places[field], NO_WAY_ROUND
 
 
 def _endpoint_warnings(peers: Sequence[_Draft]) -> Iterator[tuple[int | str, str]]:

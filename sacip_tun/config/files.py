@@ -32,16 +32,19 @@ def load(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Config:
 
 
 def _without_foreign_hooks(config: Config, path: Path, status: os.stat_result) -> Config:
-    """Drop the hooks of a file that others than root can write: they would command as root."""
-    if not config.interface.event_hooks or not (status.st_uid or status.st_mode & 0o022):
+    """Drop the hooks of a file that others than root can write: they would command as root.
+
+    Who became root by sudo commands as root anyway, and may own it.
+    """
+    owners = {0, int(os.environ.get("SUDO_UID", "0"))}
+    if not config.interface.commands or not (status.st_uid not in owners or status.st_mode & 0o022):
         return config
-    who = f"user {status.st_uid} owns it" if status.st_uid else "others can write it"
+    who = "others can write it" if status.st_uid in owners else f"user {status.st_uid} owns it"
     fix = f"chown root {path}; chmod go-w {path}"
-    return replace(
-        config,
-        interface=replace(config.interface, event_hooks=()),
-        warnings=(*config.warnings, f"{path}: EventHook is left out: {who}: {fix}"),
-    )
+    named = ", ".join(config.interface.commands)
+    warning = f"{path}: {named} is left out: {who}: {fix}"
+    config = replace(config, warnings=(*config.warnings, warning))
+    return config.without_commands()
 
 
 def find(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Path:

@@ -1,6 +1,6 @@
 """The configuration as frozen values. Secrets are kept out of every repr."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
@@ -24,6 +24,15 @@ class Offload(Enum):
     AUTO = "auto"
     ON = "on"
     OFF = "off"
+
+
+class LeakProtection(Enum):
+    """What a route in the main table can do to a full tunnel."""
+
+    STRICT = "strict"
+    """Nothing: only what `ExcludeIPs` names stays outside."""
+    COMPAT = "compat"
+    """As with wg-quick: every route there but a default one goes before the tunnel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,13 @@ class InterfaceConfig:
     post_down: tuple[str, ...] = field(default=(), repr=False)
     event_hooks: tuple[EventHook, ...] = ()
     save_config: bool = False
+    leak_protection: LeakProtection = LeakProtection.STRICT
+    kill_switch: bool = False
+    """Whether nothing may leave this host but by the tunnel, also while it is broken."""
+    exclude_ips: tuple[Network, ...] = ()
+    """Networks that stay outside a full tunnel, by whatever route the host has."""
+    exclude_local: bool = False
+    """Whether private networks stay outside it where this host is in them (`@local`)."""
     sacip: bool = True
     offload: Offload = Offload.AUTO
     hold_megabytes: int = 4
@@ -96,6 +112,18 @@ class InterfaceConfig:
     """DSCP of outer datagrams with inner packets, 0 to 63; None is that of the inner packet."""
     resend_megabytes: int = 4
     """MiB of what was sent to each SACIP peer, kept for a moment to be sent again."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The keys whose commands this host is to run."""
+        lists = {
+            "PreUp": self.pre_up,
+            "PostUp": self.post_up,
+            "PreDown": self.pre_down,
+            "PostDown": self.post_down,
+            "EventHook": self.event_hooks,
+        }
+        return tuple(name for name, commands in lists.items() if commands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +135,45 @@ class Config:
     warnings: tuple[str, ...] = ()
     source: Path | None = field(default=None, compare=False)
     """The file that it was read from, where there is one."""
+    no_commands: bool = False
+    """Whether the user wants none of its commands run, however often it is read."""
+    closed: bool = False
+    """Whether the user asked for the kill switch beside the file."""
+
+    def without_commands(self) -> "Config":
+        """Return the same configuration, in which this host is to run nothing."""
+        interface = replace(
+            self.interface, pre_up=(), post_up=(), pre_down=(), post_down=(), event_hooks=()
+        )
+        return replace(self, interface=interface)
+
+    def asked(self, *, no_commands: bool, kill_switch: bool) -> "Config":
+        """Return it with what the user asked for beside the file, and will mean again."""
+        config = self.without_commands() if no_commands else self
+        interface = config.interface
+        if kill_switch:
+            interface = replace(interface, kill_switch=True)
+        return replace(config, interface=interface, no_commands=no_commands, closed=kill_switch)
 
     @property
     def routes(self) -> tuple[Network, ...]:
         """Networks to route into the tunnel, longest prefix first as wg-quick adds them.
 
-        Empty with `Table = off`. A /0 is left out: routed plainly it would catch the tunnel's own
-        outer packets.
+        Empty with `Table = off`.
         """
         if self.interface.table == "off":
             return ()
-        networks = {
-            network for peer in self.peers for network in peer.allowed_ips if network.prefixlen
-        }
+        networks = {network for peer in self.peers for network in peer.allowed_ips}
         return tuple(
             sorted(networks, key=lambda n: (-n.prefixlen, n.version, n.network_address.packed))
         )
+
+    @property
+    def full_versions(self) -> frozenset[int]:
+        """The IP versions of which everything goes through the tunnel, by rules of its own.
+
+        None with another table than `auto`: what leads there is the user's affair.
+        """
+        if self.interface.table != "auto":
+            return frozenset()
+        return frozenset(network.version for network in self.routes if not network.prefixlen)

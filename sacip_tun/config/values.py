@@ -10,7 +10,14 @@ from ipaddress import ip_address, ip_interface
 from typing import TypeVar
 
 from sacip_tun.config.errors import ConfigError
-from sacip_tun.config.model import EndpointName, Interface, Nat, Network, Offload
+from sacip_tun.config.model import (
+    EndpointName,
+    Interface,
+    LeakProtection,
+    Nat,
+    Network,
+    Offload,
+)
 from sacip_tun.protocol.address import Host
 from sacip_tun.protocol.errors import LocalError
 from sacip_tun.protocol.keys import from_base64
@@ -23,6 +30,8 @@ MIN_MTU, MIN_IPV6_MTU = 576, 1280
 OVERHEAD = 80
 MAX_MTU = 65535 - OVERHEAD
 
+# The private networks that this host is in.
+LOCAL = "@local"
 INTERFACE_NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _DIGITS_AND_DOTS = re.compile(r"[0-9.]+")
@@ -194,6 +203,25 @@ def nat(text: str) -> Nat:
 def offload(text: str) -> Offload:
     """Read `auto`, `on` or `off`."""
     return _choice(text, {mode.value: mode for mode in Offload})
+
+
+def leak_protection(text: str) -> LeakProtection:
+    """Read `strict` or `compat`."""
+    return _choice(text, {mode.value: mode for mode in LeakProtection})
+
+
+def excluded(text: str) -> Network | None:
+    """Read a network that stays outside a full tunnel, or `@local`, which is None."""
+    if text.lower() == LOCAL:
+        return None
+    if text.startswith("@"):
+        raise ConfigError(f"{text!r} is no network", f"use {LOCAL} or a network: 192.168.0.0/16")
+    network, _ = allowed_ip(text)
+    if not network.prefixlen:
+        raise ConfigError(
+            f"{network} would leave nothing for the tunnel", "take the /0 out of AllowedIPs instead"
+        )
+    return network
 
 
 def _interface(text: str) -> Interface | None:

@@ -12,7 +12,7 @@ from functools import partial
 from sacip_tun.config import EndpointName, PeerConfig
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.journal import Journal
-from sacip_tun.daemon.resolver import Resolver, literal
+from sacip_tun.daemon.resolver import LookUp, Outside, Resolver, literal
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.hygiene import Fault
 from sacip_tun.protocol.keys import to_base64
@@ -42,6 +42,8 @@ class AddressBook:
         self._journal = journal
         self._versions = versions
         self._known = known
+        self.outside: Outside = lambda: None
+        """How names are looked up outside of a full tunnel."""
         self._resolvers: dict[bytes, Resolver] = {}
         self._untried: set[bytes] = set()
         self._tried = asyncio.Event()
@@ -86,8 +88,13 @@ class AddressBook:
 
     def _write(self, key: bytes, endpoint: EndpointName) -> Resolver:
         found, failed = partial(self._found, key), partial(self._failed, key)
-        resolver = self._resolvers[key] = Resolver(str(endpoint), found=found, failed=failed)
+        resolver = self._resolvers[key] = Resolver(
+            str(endpoint), found=found, failed=failed, outside=self._way_outside
+        )
         return resolver
+
+    def _way_outside(self) -> LookUp | None:
+        return self.outside()
 
     def stop(self) -> None:
         """End what is under way."""

@@ -29,6 +29,8 @@ MAX_REQUEST = 64 * 1024
 ITEMS_A_PART = 8
 # A client that sends nothing or reads nothing is let go after so many seconds.
 PATIENCE = 5.0
+# An answer that is being given when all ends has so many seconds left.
+FAREWELL = 1.0
 # Between two looks at a daemon that is about to end, in seconds.
 PAUSE = 0.02
 
@@ -54,6 +56,7 @@ class ControlServer:
         self._journal = journal
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def start(self, patience: float = 0.0) -> None:
         """Listen. Raises FileExistsError where a live daemon has this socket, OSError otherwise.
@@ -77,10 +80,15 @@ class ControlServer:
             os.umask(mask)
 
     async def stop(self) -> None:
-        """Close the socket and every client, and remove the file."""
+        """Close the socket and every client, and remove the file.
+
+        Who has asked something, such as `down`, is still answered.
+        """
         self._path.unlink(missing_ok=True)
         if self._server is not None:
             self._server.close()
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=FAREWELL)
         for client in self._clients:
             client.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
@@ -102,7 +110,13 @@ class ControlServer:
             if request is not None and request.get("command") == "monitor":
                 await self._stream(reader, writer)
                 return
-            await _send(writer, await self._answer(request))
+            answering = asyncio.ensure_future(self._give(writer, request))
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
+            await answering
+
+    async def _give(self, writer: asyncio.StreamWriter, request: dict[str, Any] | None) -> None:
+        await _send(writer, await self._answer(request))
 
     async def _answer(self, request: dict[str, Any] | None) -> Answer:
         if request is None:

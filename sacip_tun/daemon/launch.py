@@ -22,35 +22,38 @@ from sacip_tun.protocol.errors import LocalError
 Report = Callable[[list[str], Failure | None], None]
 Say = Callable[[Record], None]
 Warn = Callable[[str], None]
+Trace = Callable[[str], None]
 
 
-def start(config: Config, *, foreground: bool, say: Say, warn: Warn) -> int:
+def start(config: Config, *, foreground: bool, say: Say, warn: Warn, trace: Trace) -> int:
     """Bring the interface up; returns Exit.OK, or raises Failure where it cannot be.
 
     In the foreground it returns when the interface is down again, and every record of the journal
     goes to `say`. Else it returns once the interface is up, with a daemon left behind. `warn` gets
-    what the user should know though the interface is up.
+    what the user should know though the interface is up, `trace` each step that changes this host.
     """
-    return _run_here(config, say, warn) if foreground else _detach(config, warn)
+    if foreground:
+        return _run_here(config, say, warn, trace)
+    return _detach(config, warn, trace)
 
 
-def _run_here(config: Config, say: Say, warn: Warn) -> int:
+def _run_here(config: Config, say: Say, warn: Warn, trace: Trace) -> int:
     def report(warnings: list[str], failure: Failure | None) -> None:
         for warning in warnings:
             warn(warning)
         if failure is not None:
             raise failure
 
-    uvloop.run(_serve(config, report, say, ServiceManager.of(os.environ)))
+    uvloop.run(_serve(config, report, say, trace, ServiceManager.of(os.environ)))
     return Exit.OK
 
 
-def _detach(config: Config, warn: Warn) -> int:
+def _detach(config: Config, warn: Warn, trace: Trace) -> int:
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.close(reader)
         _become_daemon()
-        _run_detached(config, writer)
+        _run_detached(config, writer, trace)
         os._exit(Exit.OK)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
@@ -72,14 +75,21 @@ def _become_daemon() -> None:
     if os.fork() != 0:
         os._exit(Exit.OK)
     os.chdir("/")
+    _let_go(0)
+
+
+def _let_go(*descriptors: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):
+    for descriptor in descriptors:
         os.dup2(nothing, descriptor)
     os.close(nothing)
 
 
-def _run_detached(config: Config, writer: int) -> None:
-    """Run, and report over the pipe once: when the interface is up, or why it is not."""
+def _run_detached(config: Config, writer: int, trace: Trace) -> None:
+    """Run, and report over the pipe once: when the interface is up, or why it is not.
+
+    Until then commands of the file print to where `up` was typed.
+    """
     with os.fdopen(writer, "wb") as pipe:
 
         def report(warnings: list[str], failure: Failure | None) -> None:
@@ -87,14 +97,19 @@ def _run_detached(config: Config, writer: int) -> None:
                 said = failure and (failure.cause, failure.fix, int(failure.code))
                 pipe.write(json.dumps([warnings, said]).encode())
                 pipe.close()
+                _let_go(1, 2)
 
         # Nobody supervises a process that left its session.
-        uvloop.run(_serve(config, report, lambda _record: None, ServiceManager()))
+        manager = ServiceManager()
+        uvloop.run(_serve(config, report, lambda _record: None, trace, manager))
 
 
-async def _serve(config: Config, report: Report, say: Say, manager: ServiceManager) -> None:
+async def _serve(
+    config: Config, report: Report, say: Say, trace: Trace, manager: ServiceManager
+) -> None:
     service = Service(config, manager=manager)
     service.journal.log = say
+    service.quick.trace = trace
     try:
         async with service.running():
             report(service.warnings, None)

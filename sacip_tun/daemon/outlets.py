@@ -18,6 +18,8 @@ class Outlets:
         self._options = options(offload)
         self.sockets: list[UdpSocket] = []
         self.mark = 0
+        self.needed_mark = 0
+        """What stands for mark 0: without it the datagrams of a full tunnel would enter it."""
         self.chosen = False
         self.swap: Callable[[list[UdpSocket]], None] = lambda _sockets: None
         """Called with the new sockets, when those before are still open."""
@@ -54,7 +56,7 @@ class Outlets:
 
         Raises SocketError for the port and OSError for the mark, and then nothing is changed.
         """
-        mark = self.mark if mark is None else mark
+        mark = self.mark if mark is None else mark or self.needed_mark
         stays = port is None or port == self.port or (port == 0 and not self.chosen)
         if not stays:
             self.open(port or 0, mark)

@@ -65,6 +65,11 @@ class Reconfigurer:
         """Take what is there only when the interface is up."""
         self._book, self._watcher = book, watcher
 
+    def need_mark(self, mark: int) -> None:
+        """Mark outer datagrams so wherever nobody asks for another mark: routing depends on it."""
+        self._outlets.needed_mark = mark
+        self.interface = replace(self.interface, fwmark=self.interface.fwmark or mark)
+
     @property
     def config(self) -> Config:
         """The configuration as it is now, each peer's endpoint as the user wrote it last."""

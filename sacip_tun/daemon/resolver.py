@@ -5,22 +5,27 @@ failure is an event, so that the user reads why nothing connects.
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
 from sacip_tun.linux.interface import interface_index
-from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.errors import LocalError
 
 # Pauses between tries, in seconds: doubled from the first to the last.
 FIRST_PAUSE = 1.0
 LAST_PAUSE = 30.0
 
+# Finds a name's addresses outside of a full tunnel, and blocks meanwhile; None where there is none.
+LookUp = Callable[[str], list[Host]]
+Outside = Callable[[], LookUp | None]
+
 
 class Resolver:
     """Keeps one name resolved. `found` gets the addresses, best first; `failed` the reason."""
 
-    __slots__ = ("_ended", "_failed", "_found", "_task", "begun", "resolved", "text")
+    __slots__ = ("_ended", "_failed", "_found", "_outside", "_task", "begun", "resolved", "text")
 
     def __init__(
         self,
@@ -28,8 +33,10 @@ class Resolver:
         *,
         found: Callable[[list[Endpoint]], None],
         failed: Callable[[str], None],
+        outside: Outside = lambda: None,
     ) -> None:
         self.text = text
+        self._outside = outside
         self.resolved = False
         self.begun = False
         self._ended = False
@@ -68,7 +75,7 @@ class Resolver:
         pause = FIRST_PAUSE
         while True:
             try:
-                endpoints = await resolve(self.text)
+                endpoints = await self._endpoints()
             except OSError as error:
                 self._failed(f"{self.text}: {error.strerror or error}")
                 await asyncio.sleep(pause)
@@ -78,6 +85,28 @@ class Resolver:
                 self._task = None
                 self._found(endpoints)
                 return
+
+    async def _endpoints(self) -> list[Endpoint]:
+        """Ask inside and outside of a full tunnel at once: the one of them may be dead."""
+        look_up = self._outside()
+        if look_up is None or literal(self.text) is not None:
+            return await resolve(self.text)
+        asking = [asyncio.ensure_future(resolve(self.text))]
+        asking.append(asyncio.ensure_future(_look_up(self.text, look_up)))
+        try:
+            for first in asyncio.as_completed(asking):
+                with contextlib.suppress(OSError):
+                    return await first
+        finally:
+            for task in asking:
+                task.cancel()
+        raise OSError("it does not resolve, neither inside the tunnel nor outside")
+
+
+async def _look_up(text: str, look_up: LookUp) -> list[Endpoint]:
+    host, _, port = text.rpartition(":")
+    hosts = await asyncio.to_thread(look_up, host.strip("[]"))
+    return [Endpoint(host, int(port)) for host in hosts]
 
 
 def literal(text: str) -> Endpoint | None:

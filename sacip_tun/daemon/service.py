@@ -1,8 +1,7 @@
 """The service: one interface, brought up, run until told otherwise, and undone exactly.
 
-Everything that `up` makes hangs on the TUN, the sockets and the control socket of this process:
-addresses and routes go with the TUN. So a crash undoes the same as `down` does, but for the control
-socket's file, which the next start replaces.
+What does not go with the TUN and the sockets stands in the undo log (linux/undo.py): a crash undoes
+the same as `down` does, as soon as the next tunnel starts.
 """
 
 import asyncio
@@ -28,8 +27,10 @@ from sacip_tun.daemon.offloads import Offloads, options
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.planned import PlannedMove
 from sacip_tun.daemon.pump import Pump
+from sacip_tun.daemon.quick import Quick
 from sacip_tun.daemon.reconfigurer import Reconfigurer, identity_of, settings_of
-from sacip_tun.daemon.setup import set_up
+from sacip_tun.daemon.reload import Reloader
+from sacip_tun.daemon.saver import Saver
 from sacip_tun.daemon.supervision import Supervision
 from sacip_tun.daemon.uapi_desk import Bare, UapiDesk
 from sacip_tun.daemon.wakeup import Wakeup
@@ -91,9 +92,10 @@ class Service:
         )
         self._outlets = Outlets(config.interface.offload)
         self.reconfigurer = Reconfigurer(config, self.tunnel, self._outlets, self.journal)
-        self._supervision = Supervision(
-            manager, config, self.reconfigurer, self.tunnel, self.journal
-        )
+        self.quick = Quick(config, run_directory, self.journal, self._end_for_good)
+        reloader = Reloader(self.reconfigurer, self.tunnel, self._outlets, self.quick)
+        self._supervision = Supervision(manager, self.tunnel, self.journal, reloader)
+        self._saver = Saver(self.reconfigurer, self.quick)
         self.mtu = 0
         self.faults = 0
         self._untold: Sequence[str] = ()
@@ -117,8 +119,10 @@ class Service:
             self._wakeup = Wakeup(self._ring, self._resumed)
             stack.callback(self._wakeup.close)
             await self._serve_control(stack)
+            self.reconfigurer.need_mark(self.quick.begin(stack))
             self._start_hooks(stack)
             self._open(stack)
+            await self.quick.phases.before_up()
             self._add_peers()
             self._configure()
             await self._watch(stack)
@@ -129,9 +133,11 @@ class Service:
             await self._supervision.call_again(self.settle)
             self.settle()
             await self._book.first_lookups()
+            await self.quick.finish(stack, self._tun.index, self.listen_port, self._watcher)
             gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
             self._supervision.announce(stack)
             yield
+            await self.quick.leave()
             self._supervision.leave()
             self.journal.note("down")
 
@@ -187,7 +193,7 @@ class Service:
         """First of all: who holds the control socket holds the interface's name."""
         server = ControlServer(
             self._run_directory / f"{self._name}.sock",
-            {"status": self._status, "move": self._move, "down": self._down},
+            {"status": self._status, "move": self._move, **self.quick.commands},
             self.journal,
         )
         # A bare interface has its name already: who had it before is about to end.
@@ -225,10 +231,12 @@ class Service:
     def _configure(self) -> None:
         # The MTU of a bare interface is what somebody set: it is read.
         if self._bare is None:
-            self.mtu = set_up(self._tun.index, self.config, prune=self._supervision.took_over)
+            prune = self._supervision.took_over
+            self.mtu = self.quick.configure(self._tun.index, self._outlets.mark, prune=prune)
 
     async def _watch(self, stack: AsyncExitStack) -> None:
         self._book = AddressBook(self.tunnel, self.journal, self._versions, self._found)
+        self._book.outside = self.quick.surroundings.outside
         monitor = await stack.enter_async_context(NetlinkMonitor.open())
         self._watcher = Watcher(
             monitor,
@@ -281,7 +289,7 @@ class Service:
             desk.watch(self._end_for_good)
 
     def _rebound(self) -> None:
-        self._guard.listens_on(self.listen_port)
+        self.quick.rebound(self._guard, self._outlets)
         self._supervision.keeper.rebound(self._outlets.sockets)
 
     def _figures(self) -> tuple[int, int]:
@@ -302,7 +310,8 @@ class Service:
     @property
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
-        return [*self._offloads.warnings(), *self._book.warnings, *self._untold]
+        found = [*self._offloads.warnings(), *self._book.warnings, *self._untold]
+        return found + self.quick.warnings
 
     @property
     def listen_port(self) -> int:
@@ -414,7 +423,3 @@ class Service:
         async with self._moving:
             planned = PlannedMove(self.tunnel, self._watcher, self.journal, self.settle, self._news)
             return await planned.run(request)
-
-    async def _down(self, _request: Answer) -> Answer:
-        self._end_for_good()
-        return {}

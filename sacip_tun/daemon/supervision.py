@@ -9,13 +9,11 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from sacip_tun.config import Config
 from sacip_tun.daemon import status
 from sacip_tun.daemon.herald import Herald
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.keeper import Keeper
 from sacip_tun.daemon.recall import Recall
-from sacip_tun.daemon.reconfigurer import Reconfigurer
 from sacip_tun.daemon.reload import Reloader
 from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.linux.tun import Tun
@@ -30,17 +28,16 @@ class Supervision:
     def __init__(
         self,
         manager: ServiceManager | None,
-        config: Config,
-        reconfigurer: Reconfigurer,
         tunnel: Tunnel,
         journal: Journal,
+        reloader: Reloader,
     ) -> None:
         self._manager = manager or ServiceManager()
         self._tunnel = tunnel
         self._journal = journal
         self.keeper = Keeper(self._manager)
         self._herald = Herald(self._manager, lambda: status.line(tunnel, journal))
-        self._reloader = Reloader(config, reconfigurer, tunnel, journal)
+        self._reloader = reloader
         self._recall: Recall
 
     @property

@@ -59,12 +59,14 @@ class Watcher:
         settle: Callable[[], None],
         retry: Callable[[], None],
     ) -> None:
-        self._monitor = monitor
+        self.monitor = monitor
         self._tunnel = tunnel
         self._outlet = outlet
         self._own = own
         self._settle = settle
         self._retry = retry
+        self.looked: Callable[[Snapshot], None] = lambda _snapshot: None
+        """Told each state of this host that is looked at."""
         self._patience = SETTLE
         self._known: dict[bytes, tuple[Source, ...]] = {}
         self._present: frozenset[Host] = frozenset()
@@ -120,7 +122,8 @@ class Watcher:
         Of thousands of peers only the first have been looked at when this returns: the loop has
         other things to do. Those that the look before had not come to are the first now.
         """
-        self._seen = snapshot = self._monitor.snapshot()
+        self._seen = snapshot = self.monitor.snapshot()
+        self.looked(snapshot)
         self._unseen = dict.fromkeys((*self._unseen, *self._tunnel.peers.met))
         self._gone = self._present - snapshot.hosts
         news = self._news(self._some(), settled=settled)
@@ -179,13 +182,13 @@ class Watcher:
 
     def reload(self) -> None:
         """Ask the kernel for everything anew: messages about it are as old as our sleep."""
-        self._monitor.reload()
+        self.monitor.reload()
         self.look(settled=True)
 
     def look_at(self, key: bytes, *, settled: bool = False) -> None:
         """Look at one peer, of which something is new; at all where this host's state is."""
         peer = self._tunnel.peers.get(key)
-        if self._monitor.snapshot() is not self._seen:
+        if self.monitor.snapshot() is not self._seen:
             self.look(settled=settled)
         elif peer is not None:
             news = self._news((peer,), settled=settled)
@@ -203,7 +206,7 @@ class Watcher:
 
     def address(self, host: Host) -> Address | None:
         """Return the address of this host that is `host`, None where it has none such."""
-        for address in self._monitor.snapshot().addresses:
+        for address in self.monitor.snapshot().addresses:
             if address.host == host:
                 return address
         return None
@@ -214,7 +217,7 @@ class Watcher:
         return address is not None and address.interface in self._own
 
     async def _watch(self) -> None:
-        async for _ in self._monitor:
+        async for _ in self.monitor:
             try:
                 self.look()
             except Exception as error:  # noqa: BLE001 - a bug must not end the watching

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
@@ -39,6 +39,8 @@ TRANSMIT_QUEUE = 128
 ROUTE_PROTOCOL = 83
 # Where iproute2 has the names of routing tables.
 RT_TABLES = (Path("/etc/iproute2/rt_tables"), Path("/usr/share/iproute2/rt_tables"))
+# Settings of IPv6, by interface; there are none where the kernel has no IPv6.
+IPV6 = Path("/proc/sys/net/ipv6/conf")
 # struct rtmsg with neither source nor table nor flags, and attributes (linux/rtnetlink.h).
 RTMSG, RTATTR, RTA_U32 = Struct("=BBxxxBBBxxxx"), Struct("=HH"), Struct("=HHI")
 RTA_DST, RTA_OIF, RTA_TABLE = 1, 4, 15
@@ -48,7 +50,7 @@ IFINFO, U32 = Struct("=4xi8x"), Struct("=I")
 IFLA_MTU, IFLA_TXQLEN, IFLA_AF_SPEC, IFLA_INET6_ADDR_GEN_MODE = 4, 13, 26, 8
 AF_INET6 = 10
 # linux/if_addr.h and if_link.h
-IFA_F_NODAD, ADDR_GEN_MODE_NONE = 0x02, 1
+IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ADDR_GEN_MODE_NONE = 0x02, 0x200, 1
 
 
 def interface_index(name: str) -> int:
@@ -62,40 +64,53 @@ def route_mtu(remotes: Iterable[Host], exclude: Collection[int] = (), *, mark: i
 
 
 def configure(
-    index: int,
-    addresses: Sequence[Interface],
-    mtu: int,
-    routes: Iterable[Network],
-    *,
-    table: int = TABLE_MAIN,
+    index: int, addresses: Sequence[Interface], mtu: int, *, connected: bool = True
 ) -> None:
-    """Give the interface its addresses and MTU, bring it up, and send `routes` into it.
+    """Give the interface its addresses and MTU, and bring it up.
 
-    Routes of length 0 are the caller's affair, those inside an address's own subnet exist already.
-    Raises InterfaceError; what was done until then disappears when the TUN is closed.
+    With `connected` the main table leads to the addresses' networks, as the kernel has it. Raises
+    InterfaceError; what was done until then disappears when the TUN is closed.
     """
     _check_mtu(mtu, addresses)
     with RtnetlinkSocket() as sock:
         _check_free(sock, index, addresses)
         _silence(sock, index)
         for address in addresses:
-            _add_address(sock, index, address)
+            _add_address(sock, index, address, 0 if connected else IFA_F_NOPREFIXROUTE)
         _bring_up(sock, index, mtu)
-        _add_routes(sock, index, _wanted(routes, addresses if table == TABLE_MAIN else ()), table)
+
+
+def add_routes(
+    index: int, routes: Iterable[Network], table: int, connected: Collection[Interface] = ()
+) -> None:
+    """Send `routes` into an interface that is up, by a routing table.
+
+    Those inside the subnet of an address in `connected` exist already. A /0 in the main table would
+    catch the tunnel's own outer packets: the caller gives another one. Those of IPv6 are left out
+    where that is off. Raises InterfaceError.
+    """
+    with RtnetlinkSocket() as sock:
+        _add_routes(sock, index, _wanted(carried(index, routes), connected), table)
+
+
+def carried(index: int, networks: Iterable[Network]) -> list[Network]:
+    """Return the networks of the IP versions that an interface has."""
+    try:
+        switch = IPV6 / socket.if_indextoname(index) / "disable_ipv6"
+        ipv6 = switch.read_text().strip() == "0"
+    except OSError:
+        ipv6 = False
+    return [network for network in networks if ipv6 or network.version == 4]
 
 
 def prune(
-    index: int,
-    addresses: Collection[Interface],
-    routes: Iterable[Network],
-    *,
-    table: int = TABLE_MAIN,
+    index: int, addresses: Collection[Interface], routes: Mapping[int, Iterable[Network]]
 ) -> None:
-    """Take away what an interface has from an earlier time, and `configure` did not give it.
+    """Take away what an interface has from an earlier time, and nobody gave it now.
 
-    Raises OSError.
+    `routes` are by the number of their table. Raises OSError.
     """
-    wanted = {(network, table) for network in routes}
+    wanted = {(network, table) for table, networks in routes.items() for network in networks}
     with RtnetlinkSocket() as sock:
         for there in present(address_of, sock.addresses()):
             address = ip_interface(f"{there.host}/{there.prefix_length}")
@@ -130,6 +145,39 @@ def prepare(index: int, mtu: int) -> None:
 def _attribute(kind: int, value: bytes) -> bytes:
     length = RTATTR.size + len(value)
     return RTATTR.pack(length, kind) + value + bytes(-length % 4)
+
+
+def change_addresses(
+    index: int, old: Collection[Interface], new: Sequence[Interface], *, connected: bool = True
+) -> None:
+    """Give an interface that is up the new addresses, then take the others away.
+
+    Raises InterfaceError, OSError.
+    """
+    flags = 0 if connected else IFA_F_NOPREFIXROUTE
+    with RtnetlinkSocket() as sock:
+        _check_free(sock, index, new)
+        for address in new:
+            _add_address(sock, index, address, flags)
+        for address in set(old) - set(new):
+            with suppress(OSError):  # it is gone already
+                sock.request(address_message(index, address), RTM_DELADDR)
+        for address in new:  # some may have been secondary to what is gone
+            _add_address(sock, index, address, flags)
+
+
+def set_mtu(index: int, mtu: int, addresses: Iterable[Interface]) -> None:
+    """Change the MTU of an interface with these addresses. Raises InterfaceError."""
+    _check_mtu(mtu, addresses)
+    with RtnetlinkSocket() as sock:
+        _bring_up(sock, index, mtu)
+
+
+def delete_routes(index: int, routes: Iterable[Network], table: int) -> None:
+    """Send networks into an interface no more; those that are gone already will do."""
+    with RtnetlinkSocket() as sock:
+        bodies = (route_body(index, network, table) for network in routes)
+        sock.request_each(bodies, RTM_DELROUTE, 0)
 
 
 def _check_mtu(mtu: int, addresses: Iterable[Interface]) -> None:
@@ -176,11 +224,7 @@ def table_number(name: str) -> int:
 
 def _wanted(routes: Iterable[Network], addresses: Collection[Interface]) -> list[Network]:
     connected = [address.network for address in addresses]
-    wanted = {
-        route
-        for route in routes
-        if route.prefixlen and not any(_covers(c, route) for c in connected)
-    }
+    wanted = {route for route in routes if not any(_covers(c, route) for c in connected)}
     return sorted(wanted, key=lambda route: (-route.prefixlen, str(route)))
 
 
@@ -213,11 +257,12 @@ def delete_address(index: int, address: Interface) -> None:
         sock.request(address_message(index, address), RTM_DELADDR)
 
 
-def _add_address(sock: RtnetlinkSocket, index: int, address: Interface) -> None:
+def _add_address(sock: RtnetlinkSocket, index: int, address: Interface, flags: int) -> None:
     try:
         message = address_message(index, address)
         if address.version == 6:
-            message["flags"] = IFA_F_NODAD  # nobody else is on a TUN
+            flags |= IFA_F_NODAD  # nobody else is on a TUN
+        message["attrs"].append(["IFA_FLAGS", flags])
         sock.request(message, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
     except OSError as error:
         raise _address_error(address, error) from error

@@ -11,11 +11,12 @@ the tables have been loaded whole, at most once a second (netlink(7) has no othe
 import asyncio
 import errno
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 from sacip_tun.linux import messages
-from sacip_tun.linux.rtnetlink import datagrams, notification_socket
+from sacip_tun.linux.messages import Message
+from sacip_tun.linux.rtnetlink import RTM_DELROUTE, RTM_DELRULE, datagrams, notification_socket
 from sacip_tun.linux.snapshot import Change, Snapshot, Tables
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ VERIFY_LIMIT = 2000
 # Messages thrown away at a time before a load. The queue must be seen empty, because a full netlink
 # socket stays deaf until then.
 DISCARDS = 100_000
+DELETIONS = frozenset({RTM_DELROUTE, RTM_DELRULE})
 
 
 class NetlinkMonitor:
@@ -44,6 +46,8 @@ class NetlinkMonitor:
     def __init__(self) -> None:
         self.messages = 0
         self.resyncs = 0
+        self.deleted: Callable[[Message], None] | None = None
+        """Told each message about a rule or a route that was deleted, at once."""
         self._socket = notification_socket()
         self._tables = Tables()
         self._current = Snapshot()
@@ -138,6 +142,8 @@ class NetlinkMonitor:
             for message in messages.decoded(data):
                 self._tables.apply(message)
                 count += 1
+                if self.deleted is not None and message["header"]["type"] in DELETIONS:
+                    self.deleted(message)
         if count:
             self.messages += count
             self._wake()

@@ -22,7 +22,7 @@ class FakeStart:
         self.code = 0
         self.calls = []
 
-    def __call__(self, config, *, foreground, say, warn):  # noqa: ARG002 - the daemon's signature
+    def __call__(self, config, *, foreground, say, warn, trace):  # noqa: ARG002 - the daemon's signature
         self.calls.append((config, foreground))
         if self.code:
             raise Failure("it cannot be started", "mend it", self.code)

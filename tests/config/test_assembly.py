@@ -114,24 +114,56 @@ def test_a_keepalive_that_nobody_set_is_not_one_that_is_off():
     assert silent.persistent_keepalive is None
 
 
-def test_what_comes_later_is_said():
-    assert parse(EVERYTHING, "sacip0", "a.conf").warnings == (
-        "a.conf, line 13: PreUp is read, and not run yet",
-        "a.conf, line 14: PostUp is read, and not run yet",
-        "a.conf, line 15: PreDown is read, and not run yet",
-        "a.conf, line 16: PostDown is read, and not run yet",
-        "a.conf, line 9: DNS is read, and not set yet: names are still resolved as before",
-        "a.conf, line 17: SaveConfig is read, and nothing is saved yet",
-    )
+def full(lines="", networks="0.0.0.0/0, ::/0"):
+    return f"{INTERFACE}{lines}[Peer]\nPublicKey={to_base64(A)}\nAllowedIPs={networks}"
 
 
-def test_full_tunnel_routing_is_said_to_come_later_and_not_routed():
-    config = parse(f"{INTERFACE}[Peer]\nPublicKey={to_base64(A)}\nAllowedIPs=0.0.0.0/0", "s")
-    assert "does NOT go through the tunnel" in config.warnings[0]
-    assert config.peers[0].allowed_ips == (ip_network("0.0.0.0/0"),)
-    assert config.routes == ()
-    off = f"{INTERFACE}Table=off\n[Peer]\nPublicKey={to_base64(A)}\nAllowedIPs=0.0.0.0/0"
-    assert parse(off, "s").warnings == ()
+def test_a_full_tunnel_is_known_by_its_versions():
+    assert parse(full(), "s").full_versions == {4, 6}
+    assert parse(full(networks="0.0.0.0/0"), "s").full_versions == {4}
+    assert parse(full("Table=off\n"), "s").full_versions == set()
+    assert parse(full("Table=100\n"), "s").full_versions == set()
+    assert len(parse(full("Table=100\n"), "s").routes) == 2
+    assert parse(full("Table=off\n"), "s").routes == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "networks", "warning"),
+    [
+        ("", "0.0.0.0/0, ::/0", None),
+        ("", "0.0.0.0/0", "only IPv4 goes through the tunnel"),
+        ("", "::/0", "only IPv6 goes through the tunnel"),
+        ("KillSwitch=yes\n", "0.0.0.0/0", None),
+        ("KillSwitch=yes\n", "10.0.0.0/8", "KillSwitch does nothing here"),
+        ("ExcludeIPs=@local\n", "10.0.0.0/8", "ExcludeIPs does nothing here"),
+        ("LeakProtection=compat\nTable=7\n", "::/0", "LeakProtection does nothing here"),
+        ("PostUp=ip route add 10.0.0.0/8 via 1.2.3.4\n", "0.0.0.0/0, ::/0", "ExcludeIPs"),
+        (
+            "LeakProtection=compat\nPostUp=ip route add 10.0.0.0/8 via 1.2.3.4\n",
+            "0.0.0.0/0, ::/0",
+            None,
+        ),
+    ],
+)
+def test_what_leaves_beside_a_full_tunnel_is_said(lines, networks, warning):
+    warnings = parse(full(lines, networks), "s").warnings
+    assert len(warnings) == (warning is not None), warnings
+    assert all(warning in text for text in warnings)
+
+
+def test_what_stays_outside_a_full_tunnel():
+    interface = parse(
+        full("ExcludeIPs=192.168.7.0/24, @local\nExcludeIPs=::1:0/112\n"), "s"
+    ).interface
+    assert interface.exclude_local
+    assert [str(network) for network in interface.exclude_ips] == ["192.168.7.0/24", "::1:0/112"]
+    assert not parse(full(), "s").interface.exclude_local
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0/0", "::/0", "@lan", "lan"])
+def test_what_cannot_stay_outside_is_refused(text):
+    with pytest.raises(ConfigError):
+        parse(full(f"ExcludeIPs={text}\n"), "s")
 
 
 def test_a_minimal_file_has_defaults_and_no_warnings():

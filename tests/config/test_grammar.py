@@ -26,7 +26,10 @@ def failure(text):
 OURS = {
     "Dscp",
     "EventHook",
+    "ExcludeIPs",
     "HoldMegabytes",
+    "KillSwitch",
+    "LeakProtection",
     "Nat",
     "Offload",
     "Relay",

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from sacip_tun.linux.errors import InterfaceError
-from sacip_tun.linux.interface import configure, interface_index, route_body, route_mtu
+from sacip_tun.linux.interface import add_routes, configure, interface_index, route_body, route_mtu
 from sacip_tun.linux.messages import decoded, routes_of
 from sacip_tun.linux.rtnetlink import NLMSGHDR, RTM_NEWROUTE
 from sacip_tun.linux.tun import Tun
@@ -24,7 +24,7 @@ IPV4, IPV6 = ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")
 )
 def test_an_impossible_mtu_is_refused_first(mtu, addresses, advice):
     with pytest.raises(InterfaceError) as caught:
-        configure(1, addresses, mtu, [])
+        configure(1, addresses, mtu)
     assert advice in caught.value.fix
 
 
@@ -45,6 +45,12 @@ def networks(*texts):
     return [ip_network(text) for text in texts]
 
 
+def configure_with(index, addresses, mtu, routes, *, table=254):
+    """As `up` does it with routes in one table."""
+    configure(index, addresses, mtu)
+    add_routes(index, routes, table, addresses if table == 254 else ())
+
+
 def shown(namespace, arguments):
     return json.loads(namespace.ip(f"-j {arguments}"))
 
@@ -56,7 +62,7 @@ def routes(namespace, family="-4"):
 
 @pytest.mark.network
 def test_addresses_mtu_queue_and_state(tun, namespace):
-    configure(tun.index, [IPV4, IPV6], 1420, [])
+    configure(tun.index, [IPV4, IPV6], 1420)
     (link,) = shown(namespace, "addr show dev sacip0")
     assert (link["mtu"], link["txqlen"]) == (1420, 128)
     assert "UP" in link["flags"]
@@ -66,17 +72,15 @@ def test_addresses_mtu_queue_and_state(tun, namespace):
 
 @pytest.mark.network
 def test_the_kernel_sends_nothing_of_its_own(tun):
-    configure(tun.index, [IPV4, IPV6], 1420, [])
+    configure(tun.index, [IPV4, IPV6], 1420)
     with pytest.raises(BlockingIOError):
         tun.read(memoryview(bytearray(70000)))
 
 
 @pytest.mark.network
-def test_routes_beside_the_connected_and_the_default_ones(tun, namespace):
-    wanted = networks(
-        "10.9.0.0/24", "10.9.0.7/32", "192.168.7.0/24", "0.0.0.0/0", "fd00:7::/48", "::/0"
-    )
-    configure(tun.index, [IPV4, IPV6], 1420, wanted)
+def test_routes_beside_the_connected_ones(tun, namespace):
+    wanted = networks("10.9.0.0/24", "10.9.0.7/32", "192.168.7.0/24", "fd00:7::/48")
+    configure_with(tun.index, [IPV4, IPV6], 1420, wanted)
     assert routes(namespace) == ["10.9.0.0/24", "192.168.7.0/24"]
     assert routes(namespace, "-6") == ["fd00:7::/48", "fd00:9::/64"]
 
@@ -84,13 +88,13 @@ def test_routes_beside_the_connected_and_the_default_ones(tun, namespace):
 @pytest.mark.network
 def test_configuring_twice_is_harmless(tun, namespace):
     for _ in range(2):
-        configure(tun.index, [IPV4], 1420, networks("192.168.7.0/24"))
+        configure_with(tun.index, [IPV4], 1420, networks("192.168.7.0/24"))
     assert routes(namespace) == ["10.9.0.0/24", "192.168.7.0/24"]
 
 
 @pytest.mark.network
 def test_another_table(tun, namespace):
-    configure(tun.index, [IPV4], 1420, networks("192.168.7.0/24"), table=51820)
+    configure_with(tun.index, [IPV4], 1420, networks("192.168.7.0/24"), table=51820)
     (route,) = shown(namespace, "route show table 51820")
     assert route["dst"] == "192.168.7.0/24"
 
@@ -101,7 +105,7 @@ def test_a_route_that_others_have_is_not_stolen(tun, namespace):
     namespace.ip("link set eth0 up")
     namespace.ip("addr add 192.168.7.1/24 dev eth0")
     with pytest.raises(InterfaceError, match=r"another route for 192\.168\.7\.0/24"):
-        configure(tun.index, [IPV4], 1420, networks("192.168.7.0/24"))
+        configure_with(tun.index, [IPV4], 1420, networks("192.168.7.0/24"))
 
 
 @pytest.mark.network
@@ -109,7 +113,7 @@ def test_an_interface_that_is_gone_says_so(tun):
     index = tun.index
     tun.close()
     with pytest.raises(InterfaceError, match="gone"):
-        configure(index, [IPV4], 1420, [])
+        configure(index, [IPV4], 1420)
 
 
 @pytest.mark.network
@@ -118,9 +122,9 @@ def test_without_ipv6_the_cure_is_named(namespace):
     namespace.sysctl("net.ipv6.conf.all.disable_ipv6=1")
     tun = Tun.open("sacip0")
     with pytest.raises(InterfaceError) as caught:
-        configure(tun.index, [IPV6], 1420, [])
+        configure(tun.index, [IPV6], 1420)
     assert "disable_ipv6=0" in caught.value.fix
-    configure(tun.index, [IPV4], 1420, [])
+    configure(tun.index, [IPV4], 1420)
     tun.close()
 
 
@@ -131,7 +135,7 @@ def test_without_a_privilege_it_says_so(tun):
     if child == 0:
         os.setuid(65534)
         try:
-            configure(tun.index, [IPV4], 1420, [])
+            configure(tun.index, [IPV4], 1420)
         except InterfaceError as error:
             os._exit(0 if error.missing else 1)
         os._exit(2)
@@ -155,7 +159,7 @@ def test_the_mtu_of_the_route_to_the_endpoint(namespace):
 def test_thousands_of_routes_of_both_families(tun, namespace):
     wanted = [ip_network(f"10.{n // 256}.{n % 256}.0/24") for n in range(1000)]
     wanted += [ip_network(f"fd00:{n:x}::/32") for n in range(100, 300)]
-    configure(tun.index, [IPV4], 1420, wanted)
+    configure_with(tun.index, [IPV4], 1420, wanted)
     assert len(routes(namespace)) == 1001  # with that of the address
     assert set(routes(namespace, "-6")) == {f"fd00:{n:x}::/32" for n in range(100, 300)}
 
@@ -167,7 +171,7 @@ def test_one_route_among_many_that_others_have(tun, namespace):
     namespace.ip("addr add 192.168.77.1/24 dev eth0")
     wanted = [ip_network(f"192.168.{n}.0/24") for n in range(200)]
     with pytest.raises(InterfaceError, match=r"another route for 192\.168\.77\.0/24"):
-        configure(tun.index, [IPV4], 1420, wanted)
+        configure_with(tun.index, [IPV4], 1420, wanted)
 
 
 @pytest.mark.parametrize("network", ["10.1.2.0/24", "192.0.2.7/32", "fd00:7::/48"])

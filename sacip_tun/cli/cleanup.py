@@ -1,0 +1,62 @@
+"""cleanup: undo what tunnels left on this host whose daemon was killed."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from sacip_tun.cli.parser import Parser
+from sacip_tun.cli.terminal import warn
+from sacip_tun.outcome import Exit, Failure
+
+EXAMPLES = """\
+examples:
+  sacip-tun cleanup                  all that were killed
+  sacip-tun cleanup laptop           this one; harmless where nothing is left
+
+Every 'up' does the same, but for a kill switch: what that shut stays shut
+until its tunnel is up and down again, or until this command opens it.
+"""
+
+
+def configure(parser: Parser) -> None:
+    """Declare `cleanup`."""
+    parser.teach(
+        "Undo what a tunnel left that was killed: rules, firewall, name servers.", EXAMPLES
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the interface, else all")
+    parser.add_argument(
+        "--keep-kill-switch", action="store_true", help="undo all but what the kill switch shut"
+    )
+    parser.set_defaults(run=_cleanup)
+
+
+def _cleanup(options: Namespace) -> int:
+    clean(options.directories.run, options.name, keep_kill_switch=options.keep_kill_switch)
+    return Exit.OK
+
+
+def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) -> bool:
+    """Undo what was left, by one interface or all; tells whether there was anything.
+
+    Raises Failure where something cannot be undone.
+    """
+    from sacip_tun.daemon.surroundings import (  # noqa: PLC0415 - after the usage
+        KEPT,
+        leftovers,
+        recover_names,
+    )
+
+    keep = KEPT if keep_kill_switch else frozenset[str]()
+    problems, done = list[str](), False
+    for log in leftovers(directory):
+        if name in {None, log.interface}:
+            steps = log.steps()
+            problems += log.undo(keep=keep)
+            if steps != log.steps():
+                print(f"{log.interface}: undone what it had left")
+                done = True
+    recover_names(directory)
+    for problem in problems:
+        warn(problem)
+    if problems:
+        raise Failure("not everything could be undone", "run it as root", Exit.FAILED)
+    return done

@@ -1,0 +1,64 @@
+"""save and strip: a tunnel's file as it would be now, and as others take it."""
+
+import sys
+from argparse import Namespace
+
+from sacip_tun.cli.control import Control
+from sacip_tun.cli.names import interface_of
+from sacip_tun.cli.parser import Parser
+from sacip_tun.client.sockets import socket_of
+from sacip_tun.outcome import Exit, Failure
+
+
+def configure(parser: Parser) -> None:
+    """Declare `save`."""
+    parser.teach(
+        "Write what runs into the file that it came from. Its comments are lost, as with wg-quick.",
+        "examples:\n  sacip-tun save sacip0",
+    )
+    parser.add_argument("name", metavar="NAME", help="the interface, or its file")
+    parser.set_defaults(run=_save)
+
+
+def _save(options: Namespace) -> int:
+    name = interface_of(options.name)
+    with Control(socket_of(options.directories.run, name)) as control:
+        print(f"saved to {control.request('save')['path']}")
+    return Exit.OK
+
+
+def configure_strip(parser: Parser) -> None:
+    """Declare `strip`."""
+    parser.teach(
+        "Print a file without the keys that others refuse to read. It has its secrets in it.",
+        "examples:\n  sacip-tun strip sacip0 > wg.conf     # for wg setconf and syncconf\n"
+        "  sacip-tun strip --for wg-quick ./laptop.conf",
+    )
+    parser.add_argument("file", metavar="FILE|NAME", help="a file, or its name")
+    parser.add_argument(
+        "--for", dest="reader", choices=("wg", "wg-quick"), default="wg", help="else wg"
+    )
+    parser.set_defaults(run=_strip)
+
+
+def _strip(options: Namespace) -> int:
+    from sacip_tun.config import (  # noqa: PLC0415 - `save` needs none of it
+        ConfigError,
+        Reader,
+        UnreadableError,
+        find,
+        load,
+        read,
+        stripped,
+    )
+
+    directories = options.directories.configurations
+    try:
+        load(options.file, directories)  # what is wrong with it is told here, and not by wg
+        text = stripped(read(find(options.file, directories)), Reader(options.reader))
+    except ConfigError as error:
+        denied = isinstance(error, UnreadableError)
+        code = Exit.NO_PRIVILEGE if denied else Exit.BAD_CONFIGURATION
+        raise Failure(str(error), error.fix, code) from None
+    sys.stdout.write(text)
+    return Exit.OK

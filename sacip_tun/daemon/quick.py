@@ -1,0 +1,198 @@
+"""What wg-quick does around a WireGuard interface, for one service.
+
+The service makes the interface and moves packets; this says when the host around it is changed, and
+answers `down`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from sacip_tun.config import Config, ConfigError
+from sacip_tun.daemon.control import Answer, Command, CommandError
+from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.loopguard import LoopGuard
+from sacip_tun.daemon.outlets import Outlets
+from sacip_tun.daemon.phases import CommandFailed, Phases
+from sacip_tun.daemon.reconciler import Reconciler
+from sacip_tun.daemon.setup import derived_mtu, routes_of, set_up
+from sacip_tun.daemon.surroundings import Surroundings
+from sacip_tun.daemon.watcher import Watcher
+from sacip_tun.linux import interface
+from sacip_tun.linux.errors import SetupError
+from sacip_tun.linux.policy import Policy
+from sacip_tun.linux.routes import TABLE_MAIN
+
+
+async def _nothing() -> None:
+    """Do nothing."""
+
+
+class Quick:
+    """The host around one interface. `stop` ends the service."""
+
+    def __init__(
+        self, config: Config, directory: Path, journal: Journal, stop: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self.journal = journal
+        self._stop = stop
+        self.trace: Callable[[str], None] = lambda _line: None
+        """Told each step that changes this host, as the command that does the same."""
+        self.phases = Phases(config, self._traced)
+        self.surroundings = Surroundings(config.interface.name, directory, self._traced)
+        self.commands: dict[str, Command] = {"down": self.down}
+        """What the control socket answers about the interface as a whole."""
+        self._reconciler: Reconciler | None = None
+        self.index = 0
+        self.save: Callable[[], Awaitable[None]] = _nothing
+        """Called while all is still there, after PreDown. Raises ConfigError."""
+        self._problems: list[str] = []
+        self._undone: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+
+    # Coming up
+
+    def begin(self, stack: AsyncExitStack) -> int:
+        """Undo what a killed one left; return the mark that the outer sockets need, 0 for none."""
+        stack.push_async_callback(self._end)
+        self.surroundings.sweep(self._config)
+        wanted = self.surroundings.policy = self.surroundings.plan(self._config)
+        return wanted.mark if wanted else 0
+
+    def configure(self, index: int, mark: int, *, prune: bool = False) -> int:
+        """Give the interface its addresses, MTU and routes; return the MTU. Raises InterfaceError.
+
+        `mark` is that of the outer sockets, by which their routes are found. With `prune` the
+        interface has something from an earlier time.
+        """
+        mtu = set_up(index, self._config, self.surroundings.policy, mark, prune=prune)
+        if len(interface.carried(index, self._config.routes)) < len(self._config.routes):
+            self.surroundings.warnings.append(
+                "IPv6 is off on this host: what AllowedIPs say of it is not routed"
+            )
+        return mtu
+
+    async def finish(self, stack: AsyncExitStack, index: int, port: int, watcher: Watcher) -> None:
+        """Change what is not the interface's own, when names of peers have been looked up.
+
+        Raises SetupError, OSError.
+        """
+        self.index = index
+        stack.callback(self._take_down)
+        self.surroundings.put_up(self._config, index, port)
+        self._reconciler = Reconciler(self.surroundings, watcher.monitor, index, self.journal.note)
+        self._reconciler.start(stack)
+        watcher.looked = self._reconciler.look
+        await self.phases.after_up()
+
+    def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
+        """Let the loop guard, rules and firewall be about the port and mark that are in use now."""
+        guard.listens_on(outlets.port)
+        try:
+            self.surroundings.follow(self._config, outlets.port, outlets.mark)
+            if self._reconciler is not None:
+                self._reconciler.renew()
+        except (SetupError, OSError) as error:
+            self.journal.note("command-failed", why=str(error))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know though the interface is up."""
+        return self.surroundings.warnings
+
+    # Changing
+
+    @property
+    def config(self) -> Config:
+        """What was asked for last."""
+        return self._config
+
+    def change(self, new: Config, port: int) -> int:
+        """Let the host be as another configuration wants it; return the mark of outer sockets.
+
+        What is wanted comes first, then goes what is not. Where something fails, all is as before.
+        Raises SetupError, OSError.
+        """
+        old = self._config
+        before = self.surroundings.policy
+        try:
+            self._go(old, new, self.surroundings.plan(new), port)
+        except (SetupError, OSError):
+            with contextlib.suppress(SetupError, OSError):
+                self._go(new, old, before, port)
+            raise
+        self._config = new
+        self.phases.follow(new)
+        wanted = self.surroundings.policy
+        return wanted.mark if wanted else new.interface.fwmark
+
+    def _go(self, old: Config, new: Config, wanted: Policy | None, port: int) -> None:
+        index, addresses = self.index, new.interface.addresses
+        before = routes_of(old, self.surroundings.policy)
+        after = routes_of(new, wanted)
+        connected = TABLE_MAIN in after
+        if connected != (TABLE_MAIN in before):
+            interface.change_addresses(index, old.interface.addresses, ())
+        interface.change_addresses(index, old.interface.addresses, addresses, connected=connected)
+        # The rules are still those of before: only their mark leads to the peers.
+        policy = self.surroundings.policy or wanted
+        mark = policy.mark if policy else new.interface.fwmark
+        interface.set_mtu(index, new.interface.mtu or derived_mtu(new, mark), addresses)
+        for table, routes in after.items():
+            known = addresses if table == TABLE_MAIN else ()
+            interface.add_routes(index, routes, table, known)
+        self.surroundings.change(new, wanted, index, port)
+        for table, routes in before.items():
+            gone = set(routes) - set(after.get(table, ()))
+            if table == TABLE_MAIN:
+                gone -= {address.network for address in addresses}
+            interface.delete_routes(index, gone, table)
+        if self._reconciler is not None:
+            self._reconciler.renew()
+
+    # Going down
+
+    async def leave(self) -> None:
+        """Do what is to be done while the interface is still there."""
+        try:
+            await self.phases.before_down()
+        except CommandFailed as error:
+            self.journal.note("command-failed", why=error.cause)
+        try:
+            await self.save()
+        except ConfigError as error:
+            self._problems.append(f"it is not saved: {error}")
+
+    async def down(self, _request: Answer) -> Answer:
+        """Answer when all is undone; a PreDown that fails keeps the interface, as in wg-quick."""
+        try:
+            await self.phases.before_down()
+        except CommandFailed as error:
+            raise CommandError(error.cause, error.fix) from None
+        self._stop()
+        problems = await asyncio.shield(self._undone)
+        if problems:
+            name = self._config.interface.name
+            raise CommandError(
+                "; ".join(problems),
+                f"{name} is down; 'sacip-tun cleanup {name}' undoes what is left",
+            )
+        return {"said": self.phases.said}
+
+    def _take_down(self) -> None:
+        self._problems += self.surroundings.take_down()
+
+    async def _end(self) -> None:
+        """What is done when the interface is gone; who asked for that is told how it went."""
+        try:
+            await self.phases.after_down()
+        except CommandFailed as error:
+            self._problems.append(error.cause)
+        for problem in self._problems:
+            self.journal.note("command-failed", why=problem)
+        self._undone.set_result(self._problems)
+
+    def _traced(self, line: str) -> None:
+        self.trace(line)

@@ -1,0 +1,161 @@
+"""The reconciler: what another program takes away of a full tunnel is put back, and it is named.
+
+systemd-networkd deletes rules that it does not know when it starts (systemd#19106), and so do other
+VPNs and firewall managers. Everything that was laid is compared with what is there whenever the
+kernel tells of a change; nothing is polled. Two programs that both insist would do so for ever:
+after ten times in a minute the next one is a minute away, and that is said.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from sacip_tun.daemon import clock
+from sacip_tun.daemon.surroundings import Surroundings
+from sacip_tun.linux import culprit, firewall, policy
+from sacip_tun.linux.errors import InterfaceError
+from sacip_tun.linux.messages import Message
+from sacip_tun.linux.netlink import NetlinkMonitor
+from sacip_tun.linux.rtnetlink import RTM_DELRULE
+from sacip_tun.linux.snapshot import Snapshot
+
+# From a change to the comparison, in seconds: whoever deletes rules deletes several.
+SETTLE = 0.05
+NAMES_SETTLE = 2.0
+# So many repairs in so many seconds are no fight.
+MAX_REPAIRS, WINDOW = 10, 60.0
+# The longest datagram that tells of a change of the ruleset, in bytes.
+CAPACITY = 1 << 16
+
+Note = Callable[..., None]
+
+
+class Reconciler:
+    """That of one interface. `index` is its number, `note` writes into the journal."""
+
+    def __init__(
+        self, surroundings: Surroundings, monitor: NetlinkMonitor, index: int, note: Note
+    ) -> None:
+        self._surroundings = surroundings
+        self._monitor = monitor
+        self._index = index
+        self._note = note
+        self._handle: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._repairs: deque[float] = deque(maxlen=MAX_REPAIRS)
+        self._suspects: dict[str, str] = {}
+        self._firewall = ""
+        self._watch: socket.socket | None = None
+
+    def start(self, stack: AsyncExitStack) -> None:
+        """Compare from here on."""
+        self._monitor.deleted = self._deleted
+        self.renew()
+        stack.push_async_callback(self._stop)
+
+    async def _stop(self) -> None:
+        self._monitor.deleted = None
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch.fileno())
+            self._watch.close()
+        if self._handle is not None:
+            self._handle.cancel()
+        if self._task is not None:
+            with contextlib.suppress(Exception):
+                await self._task
+
+    def look(self, snapshot: Snapshot) -> None:
+        """Compare with a state of this host; what is missing is put back in a moment."""
+        if self._missing(snapshot):
+            self._soon()
+        if self._surroundings.resolver is not None:
+            # Another network often brings its own name servers, a moment after its address.
+            self._soon(NAMES_SETTLE)
+
+    def renew(self) -> None:
+        """Take the firewall as it is for what it is to be: it was changed by us."""
+        self._firewall = self._listed()
+        if self._firewall and self._watch is None:
+            with contextlib.suppress(OSError):
+                self._watch = firewall.watch()
+                asyncio.get_running_loop().add_reader(self._watch.fileno(), self._ruleset_changed)
+
+    def _listed(self) -> str:
+        known = self._surroundings.firewall
+        return firewall.listed(known.interface) if known else ""
+
+    def _missing(self, snapshot: Snapshot) -> bool:
+        surroundings = self._surroundings
+        if surroundings.policy is None:
+            return False
+        rules = policy.missing(surroundings.policy.rules, snapshot.rules)
+        return bool(rules or surroundings.missing_routes(snapshot, self._index))
+
+    def _deleted(self, message: Message) -> None:
+        """Remember who deleted what, while that process may still be there to be asked."""
+        what = "rules" if message["header"]["type"] == RTM_DELRULE else "routes"
+        self._suspects[what] = culprit.named(message["header"]["pid"])
+
+    def _ruleset_changed(self) -> None:
+        assert self._watch is not None  # noqa: S101 - it is its reader
+        try:
+            while True:
+                author = culprit.of_ruleset(self._watch.recv(CAPACITY))
+                if author is not None:
+                    self._suspects["firewall"] = author
+        except BlockingIOError:
+            pass
+        except OSError:  # more than the kernel keeps for us: some change, by somebody
+            self._suspects.pop("firewall", None)
+        self._soon()
+
+    def _soon(self, pause: float = SETTLE) -> None:
+        loop = asyncio.get_running_loop()
+        if len(self._repairs) == MAX_REPAIRS:
+            pause = max(pause, self._repairs[0] + WINDOW - clock.now())
+        if self._handle is not None:
+            if self._handle.when() <= loop.time() + pause:
+                return
+            self._handle.cancel()
+        self._handle = loop.call_later(pause, self._begin)
+
+    def _begin(self) -> None:
+        self._handle = None
+        if self._task is not None and not self._task.done():
+            self._soon()
+            return
+        self._task = asyncio.ensure_future(self._repair())
+
+    async def _repair(self) -> None:
+        surroundings = self._surroundings
+        done = list[str]()
+        try:
+            if self._firewall and await asyncio.to_thread(self._listed) != self._firewall:
+                known = surroundings.firewall
+                if known is not None:
+                    await asyncio.to_thread(firewall.install, known)
+                    done.append("firewall")
+            if self._missing(self._monitor.snapshot()):
+                done += surroundings.put_back(Snapshot.taken(), self._index)
+            if surroundings.names_are_gone():
+                surroundings.tell_again()
+                done.append("name servers")
+        except (InterfaceError, OSError) as error:
+            self._note("put-back", what=", ".join(done), why=f"it cannot be: {error}")
+            return
+        if done:
+            self._told(done)
+
+    def _told(self, done: list[str]) -> None:
+        self._repairs.append(clock.now())
+        fight = len(self._repairs) == MAX_REPAIRS and clock.now() - self._repairs[0] < WINDOW
+        names = {self._suspects.pop(what) for what in done if what in self._suspects}
+        self._note(
+            "put-back",
+            what=", ".join(done),
+            culprit=", ".join(sorted(names)) or None,
+            why=f"taken away {MAX_REPAIRS} times in a minute: resting" if fight else None,
+        )

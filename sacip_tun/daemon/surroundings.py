@@ -1,0 +1,337 @@
+"""The surroundings: what a tunnel needs of its host beside its own interface.
+
+Rules and a firewall for a full tunnel, a sysctl, name servers. None of it goes with the process, so
+each step is written into the undo log first, and every start undoes what a killed one left.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from sacip_tun.config import Config, LeakProtection
+from sacip_tun.daemon.setup import routes_of
+from sacip_tun.linux import (
+    dns,
+    dns_query,
+    firewall,
+    interface,
+    policy,
+    resolv_conf,
+    resolved,
+    sysctl,
+)
+from sacip_tun.linux.errors import InterfaceError
+from sacip_tun.linux.firewall import Firewall
+from sacip_tun.linux.policy import PRIVATE, Policy
+from sacip_tun.linux.routes import Network, Rule
+from sacip_tun.linux.snapshot import Snapshot
+from sacip_tun.linux.undo import UNDO, UndoLog, logs
+from sacip_tun.linux.unix import is_live
+from sacip_tun.protocol.address import Host
+
+# The step that stays when a tunnel was killed: what it shut stays shut until somebody opens it.
+KILL_SWITCH = "kill-switch"
+KEPT = frozenset({KILL_SWITCH})
+# What is undone when other name servers come.
+NAMES = frozenset({"resolv.conf", "resolvconf"})
+
+
+class Surroundings:
+    """Those of one interface. `trace` is told each step as the command that does the same."""
+
+    def __init__(self, interface: str, directory: Path, trace: Callable[[str], None]) -> None:
+        self._interface = interface
+        self._directory = directory
+        self._trace = trace
+        self._log = UndoLog(directory, interface)
+        self.policy: Policy | None = None
+        self.firewall: Firewall | None = None
+        self.resolver: str | None = None
+        """Who was told the name servers."""
+        self.warnings: list[str] = []
+        self._names: dns.Names | None = None
+        self._routes: tuple[Network, ...] = ()
+        self._before = ""
+        """What resolv.conf said before anybody was told of ours."""
+
+    def plan(self, config: Config) -> Policy | None:
+        """Choose the table and the mark of a full tunnel; None where it is none. Raises OSError.
+
+        A full tunnel that is up keeps its table.
+        """
+        if not config.full_versions:
+            return None
+        mark = config.interface.fwmark
+        table = self.policy.table if self.policy else policy.free_table(Snapshot.taken(), mark)
+        return policy_of(config, table, mark or table)
+
+    def sweep(self, config: Config) -> None:
+        """Undo what was left by those that were killed, this interface before all others."""
+        if self._log.is_here:
+            keep = KEPT if config.interface.kill_switch else frozenset[str]()
+            self.warnings += self._log.undo(keep=keep)
+        else:
+            # Rules of another network namespace are nobody's here, but files may be the same.
+            self._log.undo(keep=frozenset(UNDO) - NAMES)
+            self._log.write([])
+        for log in leftovers(self._directory):
+            if log.interface == self._interface:
+                continue
+            self.warnings += log.undo(keep=KEPT)
+            if log.steps():
+                self.warnings.append(
+                    f"the kill switch of {log.interface}, which was killed, is still on: "
+                    f"sacip-tun cleanup {log.interface}"
+                )
+        recover_names(self._directory)
+
+    def put_up(self, config: Config, index: int, port: int) -> None:
+        """Do it all. Raises InterfaceError, OSError."""
+        if self.policy is not None:
+            self._routes = tuple(routes_of(config, self.policy)[self.policy.table])
+            self._shut(config, self.policy, port)
+            self._heed_marks()
+            self._lead(self.policy)
+        self.tell_names(config, index)
+
+    def take_down(self) -> list[str]:
+        """Undo all that was done; returns what could not be undone."""
+        return self._log.undo()
+
+    def follow(self, config: Config, port: int, mark: int) -> None:
+        """Let the firewall and the rules be about another port and mark. Raises as `put_up`."""
+        if self.policy is None:
+            return
+        old, self.policy = self.policy, policy_of(config, self.policy.table, mark)
+        self._shut(config, self.policy, port)
+        self.change_rules(old, self.policy)
+
+    def change(self, config: Config, wanted: Policy | None, index: int, port: int) -> None:
+        """Go over to another configuration while the tunnel runs. Raises as `put_up`."""
+        old, self.policy = self.policy, wanted
+        self._routes = tuple(routes_of(config, wanted)[wanted.table]) if wanted else ()
+        if wanted is not None:
+            self._shut(config, wanted, port)
+        if wanted is not None and old is None:
+            self._heed_marks()
+        self.change_rules(old, wanted)
+        if wanted is None:
+            self._log.undo(keep=frozenset(UNDO) - {"sysctl"})
+        if old is not None:
+            gone = set(old.dead_ends) - set(wanted.dead_ends if wanted else ())
+            for network in gone:
+                policy.delete_dead_end(network, old.table)
+        if wanted is None and self.firewall is not None:
+            firewall.remove(self._interface)
+            self.firewall = None
+        if names_of(config) != self._names:
+            self._forget_names(index)
+            self.tell_names(config, index)
+
+    def _forget_names(self, index: int) -> None:
+        if self._names is not None and self.resolver == resolved.NAME:
+            resolved.revert_link(index)
+        self._log.undo(keep=frozenset(UNDO) - NAMES)
+        self._names = self.resolver = None
+
+    def change_rules(self, old: Policy | None, new: Policy | None) -> None:
+        """Go from the rules of one policy to those of another, the new ones first."""
+        before = old.rules if old else ()
+        after = new.rules if new else ()
+        for rule in policy.missing(after, before):
+            self._add_rule(rule)
+        for rule in policy.missing(before, after):
+            policy.delete_rule(rule)
+
+    def missing_routes(self, snapshot: Snapshot, index: int) -> list[Network]:
+        """Return what is not in the tunnel's own table any more."""
+        if self.policy is None or not (index in snapshot.links and snapshot.links[index].up):
+            return []
+        there = {
+            route.destination
+            for route in snapshot.routes
+            if route.table == self.policy.table and route.interface == index
+        }
+        missing = [network for network in self._routes if network not in there]
+        return interface.carried(index, missing)
+
+    def put_back(self, snapshot: Snapshot, index: int) -> list[str]:
+        """Add what others took away; returns what that was. Raises InterfaceError, OSError."""
+        if self.policy is None:
+            return []
+        rules = policy.missing(self.policy.rules, snapshot.rules)
+        for rule in rules:
+            policy.add_rule(rule)
+        routes = self.missing_routes(snapshot, index)
+        interface.add_routes(index, routes, self.policy.table)
+        for network in self.policy.dead_ends:
+            policy.add_dead_end(network, self.policy.table)
+        return (["rules"] if rules else []) + (["routes"] if routes else [])
+
+    def names_are_gone(self) -> bool:
+        """Tell whether another program wrote a resolv.conf over ours."""
+        path = resolv_conf.PATH
+        # Not where another tunnel wrote it: the last one that came up is right.
+        return self.resolver == str(path) and not resolv_conf.is_ours(path, resolv_conf.SIGN)
+
+    def tell_again(self) -> None:
+        """What somebody wrote meanwhile is what comes back when the tunnel goes."""
+        if self._names is not None:
+            self._log.drop("resolv.conf")
+            dns.write_file(self._interface, self._names, self._log)
+
+    def outside(self) -> Callable[[str], list[Host]] | None:
+        """Return what looks a name up outside of the full tunnel, in a thread; None without one."""
+        if self.policy is None:
+            return None
+        mark = self.policy.mark
+        return lambda name: dns_query.look_up(name, self._outer_servers(), mark)
+
+    def _outer_servers(self) -> list[Host]:
+        """Return the name servers of the network outside, as of now."""
+        text = ""
+        if self.resolver == str(resolv_conf.PATH):
+            before = [step["before"] for step in self._log.steps() if step["kind"] == "resolv.conf"]
+            text = dns_query.text_of(before[0]) if before else ""
+        elif resolved.is_asked():
+            text = resolved.UPLINKS.read_text(errors="replace")
+        elif self.resolver is None:
+            text = resolv_conf.PATH.read_text(errors="replace")
+        ours = set(self._names.servers) if self._names else set[Host]()
+        return [host for host in dns_query.servers_of(text or self._before) if host not in ours]
+
+    def tell_names(self, config: Config, index: int) -> None:
+        """Tell this host the tunnel's name servers; where nobody takes them, warn."""
+        names = self._names = names_of(config)
+        if names is None:
+            return
+        with suppress(OSError):
+            self._before = resolv_conf.PATH.read_text(errors="replace")
+        try:
+            self.resolver = dns.tell(self._interface, index, names, self._log)
+        except OSError as error:
+            self.warnings.append(
+                f"DNS is not set, names are resolved as before: {error}; "
+                "install systemd-resolved or openresolv, or leave DNS out"
+            )
+        else:
+            self._trace(f"{self.resolver} <- {names.text.strip().replace(chr(10), '; ')}")
+
+    def _shut(self, config: Config, wanted: Policy, port: int) -> None:
+        """Put the firewall in. With the kill switch it must be; without, its lack is a warning."""
+        self.firewall = firewall_of(config, wanted, port)
+        kind, other = KILL_SWITCH, "firewall"
+        if not self.firewall.kill_switch:
+            kind, other = other, kind
+        self._log.remember(kind, interface=self._interface)
+        self._log.drop(other)
+        self._trace(f"nft -f - # table inet {firewall.table_name(self._interface)}")
+        try:
+            firewall.install(self.firewall)
+        except InterfaceError as error:
+            if error.missing:
+                self._log.drop(kind)  # nothing was done, and nothing can undo it
+            if self.firewall.kill_switch:
+                raise
+            self.firewall = None
+            self.warnings.append(
+                f"{error.cause}: packets to the tunnel's address that come by other interfaces "
+                f"are not dropped; {error.fix}"
+            )
+        for network in wanted.dead_ends:
+            self._log.remember("dead-end", network=str(network), table=wanted.table)
+            policy.add_dead_end(network, wanted.table)
+
+    def _heed_marks(self) -> None:
+        """Let a strict reverse path filter see marks; where that cannot be set, go on."""
+        name = sysctl.SRC_VALID_MARK
+        try:
+            before = sysctl.read(name)
+            self._log.remember("sysctl", resource=name, before=before)
+            if before != "1":
+                self._trace(f"sysctl -q net.{name.replace('/', '.')}=1")
+                sysctl.write(name, "1")
+        except OSError as error:
+            self.warnings.append(
+                f"net.{name.replace('/', '.')} cannot be set ({error.strerror}): where rp_filter "
+                "is 1, set it to 2, or nothing comes back"
+            )
+
+    def _lead(self, wanted: Policy) -> None:
+        for rule in wanted.rules:
+            self._add_rule(rule)
+
+    def _add_rule(self, rule: Rule) -> None:
+        self._log.rule(rule)
+        self._trace(described(rule))
+        try:
+            policy.add_rule(rule)
+        except OSError as error:
+            raise InterfaceError(
+                f"the rule cannot be added: {described(rule)}: {error.strerror}", "see `ip rule`"
+            ) from error
+
+
+def names_of(config: Config) -> dns.Names | None:
+    """Return the name servers that a configuration brings, None where it has none."""
+    servers, search = config.interface.dns_servers, config.interface.dns_search
+    exclusive = bool(config.full_versions) or not search
+    return dns.Names(servers, search, exclusive) if servers else None
+
+
+def policy_of(config: Config, table: int, mark: int) -> Policy:
+    """Return what a configuration wants of its rules."""
+    settings = config.interface
+    # Without IPv6 in the kernel there are no rules for it either.
+    versions = config.full_versions if interface.IPV6.exists() else config.full_versions - {6}
+    return Policy(
+        versions,
+        table,
+        mark,
+        strict=settings.leak_protection is LeakProtection.STRICT,
+        closed=settings.kill_switch,
+        excluded=settings.exclude_ips,
+        local=settings.exclude_local,
+    )
+
+
+def firewall_of(config: Config, wanted: Policy, port: int) -> Firewall:
+    """Return what a configuration wants of the firewall."""
+    settings = config.interface
+    excluded = settings.exclude_ips + (PRIVATE if settings.exclude_local else ())
+    addresses = tuple(a for a in settings.addresses if a.version in wanted.versions)
+    return Firewall(settings.name, addresses, port, wanted.mark, settings.kill_switch, excluded)
+
+
+def leftovers(directory: Path) -> list[UndoLog]:
+    """Return the logs of this namespace that nobody will undo who still runs."""
+    return [
+        log
+        for log in logs(directory)
+        if log.is_here and not is_live(directory / f"{log.interface}.sock")
+    ]
+
+
+def recover_names(directory: Path) -> None:
+    """Put a resolv.conf back that was ours when power failed: the log went with the runtime files.
+
+    Nothing is done while any tunnel has it.
+    """
+    kinds = {step["kind"] for log in logs(directory) for step in log.steps()}
+    if "resolv.conf" not in kinds:
+        resolv_conf.recover(resolv_conf.PATH)
+
+
+def described(rule: Rule) -> str:
+    """Return the words of iproute2 that say the same as a rule."""
+    words = ["ip", f"-{rule.version}", "rule", "add", "pref", str(rule.priority)]
+    if rule.inverted:
+        words.append("not")
+    if rule.mask:
+        words += ["fwmark", str(rule.mark)]
+    if rule.destination is not None:
+        words += ["to", str(rule.destination)]
+    words += ["table", str(rule.table)]
+    if rule.suppressed_length >= 0:
+        words += ["suppress_prefixlength", str(rule.suppressed_length)]
+    return " ".join(words)
