@@ -34,7 +34,8 @@ def _down(options: Namespace) -> int:
         control = Control(socket_of(directory, name), UNDO_TIME)
     except Failure as failure:
         # A daemon that was killed did not undo it.
-        if failure.code == Exit.NOT_RUNNING and clean(directory, name):
+        left = (directory / f"{name}.undo").exists()
+        if left and failure.code == Exit.NOT_RUNNING and clean(directory, name):
             return Exit.OK
         raise
     with control:

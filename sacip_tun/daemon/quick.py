@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sacip_tun.config import Config, ConfigError
 from sacip_tun.daemon.control import Answer, Command, CommandError
+from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.outlets import Outlets
@@ -55,9 +56,16 @@ class Quick:
     # Coming up
 
     def begin(self, stack: AsyncExitStack) -> int:
-        """Undo what a killed one left; return the mark that the outer sockets need, 0 for none."""
+        """Undo what a killed one left, and begin to tell event hooks.
+
+        Returns the mark that the outer sockets need, 0 for none.
+        """
         stack.push_async_callback(self._end)
         self.surroundings.sweep(self._config)
+        settings = self._config.interface
+        hooks = Hooks(settings.event_hooks, settings.name, self.journal)
+        hooks.start()
+        stack.push_async_callback(hooks.stop)
         wanted = self.surroundings.policy = self.surroundings.plan(self._config)
         return wanted.mark if wanted else 0
 

@@ -19,7 +19,6 @@ from sacip_tun.config import Config
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
-from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.mtufollower import MtuFollower
@@ -120,7 +119,6 @@ class Service:
             stack.callback(self._wakeup.close)
             await self._serve_control(stack)
             self.reconfigurer.need_mark(self.quick.begin(stack))
-            self._start_hooks(stack)
             self._open(stack)
             await self.quick.phases.before_up()
             self._add_peers()
@@ -199,12 +197,6 @@ class Service:
         # A bare interface has its name already: who had it before is about to end.
         await server.start(DYING if self._bare is not None else 0.0)
         stack.push_async_callback(server.stop)
-
-    def _start_hooks(self, stack: AsyncExitStack) -> None:
-        settings = self.config.interface
-        hooks = Hooks(settings.event_hooks, settings.name, self.journal)
-        hooks.start()
-        stack.push_async_callback(hooks.stop)
 
     def _open(self, stack: AsyncExitStack) -> None:
         settings = self.config.interface
