@@ -19,8 +19,8 @@ SEE_ALSO = ("sacip-tun.conf(5)", "sacip-wg(8)", "wg(8)", "wg-quick(8)", "systemc
 SUPERVISED = """\
 sacip-tun@NAME.service brings up NAME. systemctl restart and an upgrade of the package break no
 inner connection: the interface and the outer sockets are kept meanwhile, and peers are called
-again at once. SIGHUP, or systemctl reload, reads the file again: keys, port, mark and peers are
-changed while packets move, and the journal names what is left to a restart.
+again at once. SIGHUP, or systemctl reload, does what sacip-tun reload does: what the file says now
+counts while packets move, and the journal names what is left to a restart.
 """
 
 
