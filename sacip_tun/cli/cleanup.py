@@ -52,6 +52,7 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
             steps = log.steps()
             problems += log.undo(keep=keep)
             if steps != log.steps():
+                (directory / f"{log.interface}.sock").unlink(missing_ok=True)
                 print(f"{log.interface}: undone what it had left")
                 done = True
     recover_names(directory)

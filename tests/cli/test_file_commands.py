@@ -59,7 +59,9 @@ def test_cleanup_and_down_undo_what_was_left(run, directories, monkeypatch):
     for command in ("cleanup", "down"):
         UndoLog(directories.run, "wg0").remember("rule")
         UndoLog(directories.run, "wg1").remember("rule")
+        (directories.run / "wg0.sock").touch()
         assert run(command, "wg0") == (0, "wg0: undone what it had left\n", "")
+        assert not (directories.run / "wg0.sock").exists()
     assert len(undone) == 2
     assert run("cleanup")[1] == "wg1: undone what it had left\n"
     assert run("down", "wg0")[0] == 3

@@ -10,6 +10,8 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,10 +118,17 @@ class Laptop:
             if self.name in Path(f"/proc/{number}/cmdline").read_text()
         ]
 
-    def stop(self) -> None:
-        """Let the daemon do nothing any more, and be there."""
-        for number in self._daemons():
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the daemon do nothing for a while, and be there."""
+        daemons = self._daemons()
+        for number in daemons:
             os.kill(number, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for number in daemons:
+                os.kill(number, signal.SIGCONT)
 
     def kill(self) -> None:
         """End the daemon as the kernel would, out of memory."""

@@ -180,9 +180,9 @@ def test_who_shares_the_link_gets_no_word_out_of_the_tunnels_address(there) -> N
     connected(there, laptop)
     there.router.ip(f"route add {INNER}/32 via 10.1.0.2")
     assert not reaches(there.router, INNER)
-    laptop.stop()  # so that nobody puts back what is taken away now
-    there.laptop.run(["nft", "flush", "ruleset"])
-    assert reaches(there.router, INNER, tries=2)
+    with laptop.stopped():  # so that nobody puts back what is taken away now
+        there.laptop.run(["nft", "flush", "ruleset"])
+        assert reaches(there.router, INNER, tries=2)
 
 
 def test_a_strict_reverse_path_filter_lets_the_hub_in(there) -> None:
