@@ -116,8 +116,8 @@ class Lab:
 
     def _down(self) -> None:
         for process in self._started:
-            process.kill()
-            process.wait()
+            with process:
+                process.kill()
         # Nothing in it has anything to save.
         run([*self._command, "down", "-v", "-t", "0"], self.environment, check=False)
         self._directory.cleanup()

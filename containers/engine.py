@@ -12,6 +12,7 @@ network, without a bridge and without rules; the lab runs in a network of its ow
 else sees: its subnets can be anybody's.
 """
 
+import itertools
 import os
 import shutil
 import signal
@@ -36,6 +37,8 @@ ALONE = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward
 # Seconds for the engine to answer and to end, and for the longest command.
 START, END, PATIENCE = 30.0, 10.0, 300.0
 
+_engines = itertools.count(1)
+
 
 class Engine:
     """A context manager, in which the engine runs; at first in the machine's network."""
@@ -45,7 +48,7 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
         self.directory = Path()
         """Where all of it is; gone with it."""
-        self.cgroup = f"sacip-tun-{os.getpid()}"
+        self.cgroup = f"sacip-tun-{os.getpid()}-{next(_engines)}"
 
     def __enter__(self) -> Self:
         if shutil.which("dockerd") is None:

@@ -94,6 +94,11 @@ def test_a_laptop_at_rest_is_healthy_and_behind_the_nat(lab) -> None:
         assert checked.stdout == "sacip0: ok\n"
 
 
+def test_a_visitor_can_download(lab) -> None:
+    said = lab.docker("exec", LAPTOP, "download", "0.5").stdout
+    assert "1,250,000 bytes in one connection, SHA-256 right" in said
+
+
 def test_a_tunnel_has_one_capability_and_is_not_root(lab) -> None:
     for name in (HUB, LAPTOP):
         said = lab.docker("exec", name, "sh", "-c", ITS_STATUS).stdout
