@@ -24,10 +24,10 @@ check: .venv/ready-for-tests
 	.venv/bin/lint-imports
 
 unit: .venv/ready-for-tests
-	$(PYTHON) -m pytest -q -m "not network and not containers"
+	$(PYTHON) -m pytest -q -m "not network"
 
 network: .venv/ready-for-tests
-	$(AS_ROOT) $(PYTHON) -m pytest -q -m "network and not slow"
+	$(AS_ROOT) $(PYTHON) -m pytest -q -m "network and not slow and not containers"
 
 containers: .venv/ready-for-tests
 	tools/system-packages lab

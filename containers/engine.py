@@ -104,7 +104,8 @@ class Engine:
 
     def isolate(self) -> None:
         """Start the engine again in a network of its own."""
-        self._end()
+        # Politely: its data is to be used again.
+        self._end(signal.SIGTERM)
         self._start("--fork", "--net", *_ISOLATED, arguments=())
 
     def _import(self, root: Path) -> None:
@@ -139,18 +140,18 @@ class Engine:
                 raise SetupError("no Docker engine can be started here", "\n".join(lines[-5:]))
             time.sleep(0.1)
 
-    def _end(self) -> None:
-        """End it politely, so that its data can be used again; then whatever it left running."""
+    def _end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End the engine, the first process of its namespace: all others end with it."""
         if self._process is None:
             return
         for child in _children(self._process.pid):
             with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
+                os.kill(child, number)
+        try:
             self._process.wait(END)
-        # The first process of the namespace ends with this one, and all others with that.
-        self._process.kill()
-        self._process.wait()
+        except subprocess.TimeoutExpired:
+            self._end()
+            return
         self._process = None
         self._socket.unlink(missing_ok=True)
         (self.directory / "pid").unlink(missing_ok=True)

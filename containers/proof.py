@@ -83,13 +83,16 @@ class Prover:
         return Proof(roam, seen, ends[0], ends[1], ends[2], outage, shell, error)
 
     def _make(self, roam: Roam, timeline: Timeline) -> float:
-        """Type the steps; return for how many ms there was no network."""
-        began = time.monotonic()
+        """Type the steps; return for how many ms at least there was no network."""
+        ended: list[float] = []
+        began = 0.0
         for number, step in enumerate(roam.steps):
             time.sleep(roam.pause if number else 0.0)
             timeline.add(time.time(), "you", f"$ {self._line(step)}")
+            began = time.monotonic()
             self._type((step,))
-        return (time.monotonic() - began) * 1000 if roam.outage else 0.0
+            ended.append(time.monotonic())
+        return (began - ended[0]) * 1000 if roam.outage else 0.0
 
     def _line(self, step: str) -> str:
         line = step.format(net=self._lab.net)

@@ -22,7 +22,7 @@ from roams import ROAMS
 
 from sacip_tun.linux.errors import SetupError
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.network, pytest.mark.containers]
 
 # What takes longer than that, in ms, is stalled; this is no measurement.
 STALLED = 2000.0
