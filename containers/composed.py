@@ -23,10 +23,12 @@ HEALTHY = 90.0
 
 Environment = Mapping[str, str]
 
+ANOTHER = "a lab is up already; take it down first: docker compose down -v"
 # What Docker says of a lab that cannot be made here, and what helps.
 REMEDIES = {
     "Pool overlaps": "another network of this machine has these addresses: LAB_NET=10.78 make lab",
-    "is already in use by container": "a lab is up already: docker compose down -v",
+    "is already in use by container": ANOTHER,
+    "incorrect label": ANOTHER,
     "/dev/net/tun": "load the kernel's module: modprobe tun",
     "Cannot connect to the Docker daemon": "start the engine, or leave it to: make lab",
 }
@@ -36,7 +38,8 @@ class Lab:
     """A context manager, in which the lab is up and healthy. Keys, networks and all go with it."""
 
     def __init__(self, environment: Environment) -> None:
-        self.environment = dict(environment)
+        # Not the project of the directory: what a visitor has up there is not ours to take down.
+        self.environment = {"COMPOSE_PROJECT_NAME": "sacip-lab", **environment}
         self._command = compose_command(self.environment)
         self._started: list[Popen[str]] = []
         self.net = self.environment.get("LAB_NET") or "10.77"

@@ -37,6 +37,7 @@ ALONE = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward
 # Seconds for the engine to answer and to end, and for the longest command.
 START, END, PATIENCE = 30.0, 10.0, 300.0
 
+_ENDINGS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _engines = itertools.count(1)
 
 
@@ -70,7 +71,12 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        # A second signal must not leave half of it behind.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+        try:
+            self._stack.close()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     @property
     def environment(self) -> dict[str, str]:
