@@ -29,6 +29,8 @@ from sacip_tun.outcome import Exit
 def engine(*, own: bool) -> Iterator[Environment]:
     """Give the environment of an engine with the lab's image, running as long as this does."""
     if not own and engine_runs():
+        print("making the lab's image", flush=True)
+        Lab(os.environ).compose("build", "keys")
         yield os.environ
         return
     print("starting a Docker engine for this lab alone", flush=True)
