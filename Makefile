@@ -1,17 +1,25 @@
-# Two commands for a newcomer: `make demo` and `make test`. Both set everything up by themselves.
+# For a newcomer: `make demo`, `make lab` and `make test`. Each sets everything up by itself.
 
 PYTHON := .venv/bin/python
 # The lab and the tests build network namespaces: as root, by sudo where that is needed.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: demo test check unit network performance handover deb clean
+# Tests wait most of their time, so two at a time; the tests of one file share what they built.
+PARALLEL := -n 2 --dist loadfile
+
+.PHONY: demo lab test check unit network containers performance handover deb clean
 
 demo: .venv/ready
 	$(AS_ROOT) .venv/bin/sacip-tun lab
 
-test: .venv/ready-for-tests check unit network
+# The lab of docker-compose.yml, in containers, moved about. Without a Docker engine it starts one.
+lab: .venv/ready
+	tools/system-packages lab
+	$(AS_ROOT) env LAB_NET=$(LAB_NET) $(PYTHON) containers/prove.py
 
-# Each part of the tests by itself; the second needs root and /dev/net/tun.
+test: .venv/ready-for-tests check unit network containers
+
+# Each part of the tests by itself; the last two need root and /dev/net/tun.
 check: .venv/ready-for-tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -19,10 +27,14 @@ check: .venv/ready-for-tests
 	.venv/bin/lint-imports
 
 unit: .venv/ready-for-tests
-	$(PYTHON) -m pytest -q -m "not network"
+	$(PYTHON) -m pytest -q $(PARALLEL) -m "not network"
 
 network: .venv/ready-for-tests
-	$(AS_ROOT) $(PYTHON) -m pytest -q -m "network and not slow"
+	$(AS_ROOT) $(PYTHON) -m pytest -q $(PARALLEL) -m "network and not slow and not containers"
+
+containers: .venv/ready-for-tests
+	tools/system-packages lab
+	$(AS_ROOT) $(PYTHON) -m pytest -q -m containers
 
 # Twenty minutes, in which nothing else should run; `--help` of the script has smaller portions.
 performance: .venv/ready-for-tests

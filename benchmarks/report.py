@@ -59,6 +59,8 @@ echo. Retransmitted segments: of all connections together, those of the outage i
 
 ![throughput of each contender while the address changes](handover.svg)
 """
+# What follows there is of containers/prove.py: it stays.
+LAST = "\n## In containers\n"
 TRAFFIC = "\n".join(f"- {traffic.title}" for pair in PAIRS for traffic in pair)
 
 
@@ -77,8 +79,13 @@ def write(directory: Path, results: Sequence[Result], machine: dict[str, str], d
         ours=table.ours(moves, summaries),
         drawn=BY_NAME[drawn].title[0].upper() + BY_NAME[drawn].title[1:],
     )
-    directory.joinpath("handover.md").write_text(page)
+    path = directory / "handover.md"
+    path.write_text(page + _kept(path))
     plot.write(directory / "handover.svg", results, drawn)
+
+
+def _kept(path: Path) -> str:
+    return "".join(path.read_text().partition(LAST)[1:]) if path.exists() else ""
 
 
 def _verdict(broken: Sequence[str]) -> str:

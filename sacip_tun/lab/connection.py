@@ -1,12 +1,11 @@
 """A running connection: its two processes on two hosts, and what they saw of it."""
 
-import sys
 import time
+from collections.abc import Sequence
 from subprocess import Popen, TimeoutExpired
-from typing import Any
+from typing import Any, Protocol
 
 from sacip_tun.lab.arrivals import now_unix
-from sacip_tun.lab.namespaces import Host
 from sacip_tun.lab.part import STOPPED
 from sacip_tun.lab.stream import REPORTING
 from sacip_tun.lab.timeline import records
@@ -21,6 +20,19 @@ PATIENCE = 90.0
 LAST_WORDS = 10.0
 
 
+class Place(Protocol):
+    """Where an end can run: a namespace's Host, or a container."""
+
+    python: str
+    """The interpreter there that has this package."""
+
+    def start(self, command: Sequence[str], /) -> Popen[str]:
+        """Start a command that ends with the lab at the latest."""
+
+    def log(self, process: Popen[str], /) -> str:
+        """Return what it printed so far."""
+
+
 class Connection:
     """One connection from `client` to `address`, which is on `server`.
 
@@ -31,20 +43,22 @@ class Connection:
 
     def __init__(
         self,
-        client: Host,
-        server: Host,
+        client: Place,
+        server: Place,
         address: str,
         *options: str,
         port: int = 5001,
         program: str = "flow",
         common: tuple[str, ...] = (),
     ) -> None:
-        command = [sys.executable, "-m", f"sacip_tun.lab.{program}"]
+        module = ("-m", f"sacip_tun.lab.{program}")
         at = ["--port", str(port), *common]
         self._client = client
         self._server = server
-        self._serving = server.start([*command, "server", "--listen", address, *at])
-        self._calling = client.start([*command, "client", "--connect", address, *at, *options])
+        self._serving = server.start([server.python, *module, "server", "--listen", address, *at])
+        self._calling = client.start(
+            [client.python, *module, "client", "--connect", address, *at, *options]
+        )
 
     def wait_until_established(self) -> None:
         """Wait until it stands. Raises SetupError where it does not."""

@@ -16,6 +16,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -143,6 +144,8 @@ class Network:
 
 class Host:
     """One namespace and what is done in it."""
+
+    python = sys.executable
 
     def __init__(self, network: Network, name: str, namespace: str) -> None:
         self.network = network
