@@ -151,9 +151,11 @@ def test_a_reload_changes_what_the_file_changes_and_breaks_no_session(home: Home
     assert "ListenPrt" in home.supervisor.log
     assert len(home.hub.status()["peers"]) == 2
 
-    home.path.write_text(good.replace("ListenPort = 51820", "ListenPort = 51821\nMTU = 1400"))
+    other = "ListenPort = 51821\nMTU = 1400\nDscp = CS1"
+    home.path.write_text(good.replace("ListenPort = 51820", other))
     reload(home)
-    assert "restart_for=mtu" in home.supervisor.log
+    assert "restart_for=Dscp" in home.supervisor.log
+    assert home.hub.status()["mtu"] == 1400
     home.laptop.reach("10.9.0.1")
     # The sockets that are kept are the new ones, as long as the file asks for their port.
     home.supervisor.kill()
