@@ -148,8 +148,8 @@ class Initiator:
         peer.arm(Timer.RETRY_HANDSHAKE, now + patience)
         if not peer.destinations or peer.detached:
             return  # tried again by the timer: the name may resolve, an address may appear
-        # Each try goes to another place where the peer might be. That is safe: only an
-        # authenticated answer moves the path.
+        # Each try goes to where the peer was last, and to another place where it might be. That is
+        # safe: only an authenticated answer moves the path.
         remote = peer.destinations[self._rotation % len(peer.destinations)]
         self._rotation += 1
         try:
@@ -160,8 +160,9 @@ class Initiator:
         data = peer.cookies.seal(initiation.encode(), now=now)
         # After a move the same one goes to where the user said too, which may be the only place
         # from which the peer can be seen now: whichever is answered first is right.
-        places = (remote, *peer.where.configured) if self._urgent else (remote,)
-        for place in dict.fromkeys(places):
+        told = peer.where.configured if self._urgent else ()
+        places = (remote, peer.path.remote.active, *told)
+        for place in dict.fromkeys(place for place in places if place is not None):
             used = place == peer.path.remote.active and peer.path.matched
             peer.send_handshake(data, peer.path.local.active if used else None, place, now=now)
 

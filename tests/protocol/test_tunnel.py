@@ -332,6 +332,23 @@ def test_an_address_that_resolved_anew_is_tried_within_two_initiations() -> None
     assert "192.168.1.201" in {str(to.host) for *_, to, _ in world.sent}
 
 
+def test_each_initiation_goes_to_the_address_in_use_whatever_else_is_tried() -> None:
+    """The peer may be back there at any moment, and the next try is five seconds away."""
+    world, a, _ = pair()
+    world.tap = lambda *_: []
+    remote = a.peer.path.remote
+    a.peer.path.remote = remote.moved_to(endpoint("192.168.1.201"))
+    a.send("10.9.0.2")
+    world.run(17)
+    tries: dict[bytes, set[str]] = {}
+    for *_, to, data in world.sent:
+        if len(data) == 148:
+            tries.setdefault(data, set()).add(str(to.host))
+    assert len(tries) >= 3
+    assert all("192.168.1.201" in places for places in tries.values())
+    assert any(str(remote.active.host) in places for places in tries.values())
+
+
 def test_thousands_of_timers_are_handled_in_parts() -> None:
     world, _, hub = pair()
     for number in range(3 * TIMERS_AT_ONCE):
