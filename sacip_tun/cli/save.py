@@ -13,7 +13,7 @@ from sacip_tun.outcome import Exit, Failure
 def configure(parser: Parser) -> None:
     """Declare `save`."""
     parser.teach(
-        "Write what runs into the file that it came from. Its comments are lost, as with wg-quick.",
+        "Write what runs into the file that it came from. Comments are lost, names of peers stay.",
         "examples:\n  sacip-tun save sacip0",
     )
     parser.add_argument("name", metavar="NAME", help="the interface, or its file")
