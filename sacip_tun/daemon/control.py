@@ -31,6 +31,8 @@ ITEMS_A_PART = 8
 PATIENCE = 5.0
 # An answer that is being given when all ends has so many seconds left.
 FAREWELL = 1.0
+# What is answered before the interface is up.
+AT_ONCE = frozenset({"down"})
 # Between two looks at a daemon that is about to end, in seconds.
 PAUSE = 0.02
 
@@ -54,6 +56,8 @@ class ControlServer:
         self._path = path
         self._commands = commands
         self._journal = journal
+        self.is_ready = True
+        """Whether what the commands look at is there."""
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
@@ -125,6 +129,10 @@ class ControlServer:
         if command is None:
             known = ", ".join([*self._commands, "monitor"])
             return failure("unknown command", f"known are {known}", Exit.USAGE)
+        if not self.is_ready and request.get("command") not in AT_ONCE:
+            name = self._path.stem
+            fix = f"'sacip-tun wait {name}' ends when it is up"
+            return failure("it is still coming up", fix, Exit.NOT_RUNNING)
         try:
             return {"ok": True, **await command(request)}
         except CommandError as error:
