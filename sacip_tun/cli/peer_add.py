@@ -53,7 +53,7 @@ def add(hub: Hub, options: Namespace) -> int:
         text, config = hub.text(), hub.config()
         if any(place.name == name for place in editing.places(text)):
             raise Failure(f"there is a peer named {name!r} already", "choose another name")
-        peer = NewPeer(name, free_addresses(config))
+        peer = NewPeer(name, free_addresses(config, hub.networks()))
         printed = file_of(peer, config, _wishes(options, config, hub))
         replace_text(path, editing.with_peer(text, peer.section))
         try:
