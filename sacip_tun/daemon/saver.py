@@ -42,10 +42,10 @@ class Saver:
     async def command(self, _request: Answer) -> Answer:
         """Save, whatever the file says of that."""
         try:
-            await self._save()
+            warnings = await self._save()
         except ConfigError as error:
             raise CommandError(str(error), error.fix, Exit.BAD_CONFIGURATION) from None
-        return {"path": str(self._quick.config.source)}
+        return {"path": str(self._quick.config.source), "warnings": warnings}
 
     async def save_if_asked(self) -> None:
         """Save where the file says SaveConfig = true. Raises ConfigError.
@@ -55,9 +55,11 @@ class Saver:
         if self._quick.config.interface.save_config:
             if self._quick.index not in Snapshot.taken().links:
                 raise ConfigError("the interface was deleted", "end it with 'sacip-tun down'")
-            await self._save()
+            for warning in await self._save():
+                self._quick.journal.note("command-failed", why=warning)
 
-    async def _save(self) -> None:
+    async def _save(self) -> list[str]:
+        """Do it, and return what the user should know."""
         source = self._quick.config.source
         if source is None:
             raise ConfigError("it was not brought up from a file", "write one, for 'up FILE'")
@@ -66,14 +68,14 @@ class Saver:
             real = await asyncio.to_thread(stack.enter_context, alone(source))
             async with self._reconfigurer.busy:
                 running = self._running()
-            await asyncio.to_thread(self._write, source, real, running)
+            return await asyncio.to_thread(self._write, source, real, running)
 
-    def _write(self, source: Path, real: Path, running: Config) -> None:
+    def _write(self, source: Path, real: Path, running: Config) -> list[str]:
         text = read(real)
         # With all its commands, also those that are not run.
         written = parse(text, running.interface.name, str(source))
         names = {place.key: place.name for place in editing.places(text)}
-        replace_text(real, text_of(_merged(written, running), names=names))
+        return replace_text(real, text_of(_merged(written, running), names=names))
 
     def _running(self) -> Config:
         """Return what runs, in the words of a file."""

@@ -131,6 +131,7 @@ def _fill(path: Path, wanted: Before) -> None:
     with os.fdopen(descriptor, "w", errors="surrogateescape") as file:
         file.write(wanted["text"])
         file.flush()
-        os.fchown(descriptor, *wanted["owner"])
+        if wanted["owner"] != [os.geteuid(), os.getegid()]:
+            os.fchown(descriptor, *wanted["owner"])
         os.fchmod(descriptor, wanted["mode"])
         os.fsync(descriptor)

@@ -73,7 +73,7 @@ def bench(tmp_path, monkeypatch):
 
 
 async def test_addresses_are_those_of_the_interface(bench):
-    assert await bench.saver.command({}) == {"path": str(bench.path)}
+    assert await bench.saver.command({}) == {"path": str(bench.path), "warnings": []}
     assert [str(address) for address in bench.saved.interface.addresses] == ["10.8.0.1/24"]
 
 
