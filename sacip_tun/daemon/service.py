@@ -60,9 +60,6 @@ LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 
-# How long a daemon takes to end at most, in seconds.
-DYING = 2.0
-
 
 class Service:
     """One tunnel interface and everything that moves behind it.
@@ -200,7 +197,7 @@ class Service:
         )
         server.is_ready = False
         # A bare interface has its name already: who had it before is about to end.
-        await server.start(DYING if self._bare is not None else 0.0)
+        await server.start(patient=self._bare is not None)
         stack.push_async_callback(server.stop)
 
     def _open(self, stack: AsyncExitStack) -> None:

@@ -141,7 +141,7 @@ async def test_a_live_socket_is_not_taken_and_a_dead_one_is(tmp_path: Path) -> N
 async def test_who_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
     successor = Served(tmp_path)
     async with Served(tmp_path):
-        starting = asyncio.ensure_future(successor.server.start(patience=5.0))
+        starting = asyncio.ensure_future(successor.server.start(patient=True))
         await asyncio.sleep(0.05)
         assert not starting.done()
     await starting
