@@ -38,6 +38,7 @@ INSTALLED = {
     "distribution/systemd/sacip-tun@.service": "usr/lib/systemd/system",
     "distribution/tmpfiles.d/sacip-tun.conf": "usr/lib/tmpfiles.d",
     "distribution/NetworkManager/sacip-tun.conf": "usr/lib/NetworkManager/conf.d",
+    "distribution/udev/85-sacip-tun.rules": "usr/lib/udev/rules.d",
     "README.md": "usr/share/doc/sacip-tun",
     "CHANGELOG.md": "usr/share/doc/sacip-tun",
     "docs/events.md": "usr/share/doc/sacip-tun",
@@ -61,6 +62,7 @@ Architecture: {architecture}
 Maintainer: the sacip-tun authors <sacip-tun@localhost>
 Installed-Size: {size}
 Depends: {python} (>= {python_version}~), python3 (>= {python_version}~), libc6 (>= {libc})
+Recommends: nftables
 Suggests: wireguard-tools, iproute2
 Section: net
 Priority: optional

@@ -20,7 +20,7 @@ MEANINGS = {
     Exit.OK: "done",
     Exit.FAILED: "failed",
     Exit.USAGE: "the command line is wrong",
-    Exit.NOT_RUNNING: "not running, or no such interface",
+    Exit.NOT_RUNNING: "not running, or not yet, or no such interface",
     Exit.NO_PRIVILEGE: "privilege or /dev/net/tun is missing",
     Exit.BAD_CONFIGURATION: "bad configuration or key",
     Exit.NOT_REACHED: "the peer was not reached in time",

@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sacip_tun.cli.terminal import printable
 from sacip_tun.client.errors import NotRunning
 from sacip_tun.client.sockets import running, socket_of
 from sacip_tun.client.uapi import change
-from sacip_tun.config import Config, find, load
+from sacip_tun.config import Config, Network, find, load
 from sacip_tun.config.files import read
 from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.keys import from_base64
@@ -49,6 +50,11 @@ class Hub:
                 return control.request("status")
         except NotRunning:
             return {}
+
+    def networks(self) -> list[Network]:
+        """Return the allowed IPs of all peers of the tunnel, none where it is not up."""
+        peers = self.status().get("peers", ())
+        return [ip_network(text) for peer in peers for text in peer["allowed_ips"]]
 
     def let_in(self, public: str, preshared: str, allowed: Sequence[str]) -> bool:
         """Add a peer to the tunnel; False where it is not up. Raises Failure."""

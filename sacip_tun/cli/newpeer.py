@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
 
@@ -70,8 +70,11 @@ def checked_name(name: str) -> str:
     return name
 
 
-def free_addresses(hub: Config) -> tuple[Host, ...]:
-    """Return the lowest free address in each network of the hub. Raises Failure."""
+def free_addresses(hub: Config, live: Iterable[Network] = ()) -> tuple[Host, ...]:
+    """Return the lowest free address in each network of the hub. Raises Failure.
+
+    `live` are the networks of peers that the running tunnel has, with the file or without.
+    """
     networks = [own for own in hub.interface.addresses if own.network.num_addresses > 1]
     if not networks:
         raise Failure(
@@ -79,7 +82,7 @@ def free_addresses(hub: Config) -> tuple[Host, ...]:
             "give its Address a prefix length, such as 10.9.0.1/24",
             Exit.BAD_CONFIGURATION,
         )
-    taken = [network for peer in hub.peers for network in peer.allowed_ips]
+    taken = [*live, *(network for peer in hub.peers for network in peer.allowed_ips)]
     taken += [ip_interface(own.ip).network for own in hub.interface.addresses]
     return tuple(_free_address(own, taken) for own in networks)
 

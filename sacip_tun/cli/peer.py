@@ -11,7 +11,7 @@ from sacip_tun.cli import peer_add
 from sacip_tun.cli.hub import Hub
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.quantities import age
-from sacip_tun.cli.terminal import printable
+from sacip_tun.cli.terminal import printable, warn
 from sacip_tun.config import ConfigError, UnreadableError, editing
 from sacip_tun.config.saving import alone, replace_text
 from sacip_tun.outcome import Exit, Failure
@@ -127,7 +127,8 @@ def _remove(options: Namespace) -> int:
             if _removed_live(hub, options.peer):
                 return Exit.OK
             raise
-        replace_text(path, editing.without_peer(text, place))
+        for warning in replace_text(path, editing.without_peer(text, place)):
+            warn(warning)
         live = hub.keep_out(to_base64(place.key))
     hub.tell(f"{place.name or to_base64(place.key)} is removed", live=live)
     return Exit.OK

@@ -53,9 +53,10 @@ def add(hub: Hub, options: Namespace) -> int:
         text, config = hub.text(), hub.config()
         if any(place.name == name for place in editing.places(text)):
             raise Failure(f"there is a peer named {name!r} already", "choose another name")
-        peer = NewPeer(name, free_addresses(config))
+        peer = NewPeer(name, free_addresses(config, hub.networks()))
         printed = file_of(peer, config, _wishes(options, config, hub))
-        replace_text(path, editing.with_peer(text, peer.section))
+        for warning in replace_text(path, editing.with_peer(text, peer.section)):
+            warn(warning)
         try:
             live = hub.let_in(peer.public, peer.preshared, peer.allowed)
             show(printed)

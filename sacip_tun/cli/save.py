@@ -6,6 +6,7 @@ from argparse import Namespace
 from sacip_tun.cli.control import Control
 from sacip_tun.cli.names import interface_of
 from sacip_tun.cli.parser import Parser
+from sacip_tun.cli.terminal import warn
 from sacip_tun.client.sockets import socket_of
 from sacip_tun.outcome import Exit, Failure
 
@@ -13,7 +14,7 @@ from sacip_tun.outcome import Exit, Failure
 def configure(parser: Parser) -> None:
     """Declare `save`."""
     parser.teach(
-        "Write what runs into the file that it came from. Its comments are lost, as with wg-quick.",
+        "Write what runs into the file that it came from. Comments are lost, names of peers stay.",
         "examples:\n  sacip-tun save sacip0",
     )
     parser.add_argument("name", metavar="NAME", help="the interface, or its file")
@@ -23,7 +24,10 @@ def configure(parser: Parser) -> None:
 def _save(options: Namespace) -> int:
     name = interface_of(options.name)
     with Control(socket_of(options.directories.run, name)) as control:
-        print(f"saved to {control.request('save')['path']}")
+        answer = control.request("save")
+    for warning in answer.get("warnings", ()):
+        warn(warning)
+    print(f"saved to {answer['path']}")
     return Exit.OK
 
 

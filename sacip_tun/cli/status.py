@@ -12,7 +12,7 @@ from sacip_tun.cli.control import Control, each_running
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.quantities import age
 from sacip_tun.cli.report import BAD_STATES, report
-from sacip_tun.cli.terminal import Palette, printable
+from sacip_tun.cli.terminal import Palette, printable, warn
 from sacip_tun.client.lines import of_schema
 from sacip_tun.client.sockets import nothing_runs, socket_of
 from sacip_tun.outcome import Exit, Failure
@@ -67,7 +67,13 @@ def _documents(options: Namespace) -> Iterator[Document]:
         return
     for control in each_running(directory):
         with control:
-            yield _document(control)
+            try:
+                yield _document(control)
+            except Failure as failure:
+                # One that is still coming up hides none that is.
+                if failure.code != Exit.NOT_RUNNING:
+                    raise
+                warn(failure.cause)
 
 
 def _document(control: Control) -> Document:

@@ -11,7 +11,7 @@ from sacip_tun.cli.control import Control
 from sacip_tun.cli.eventline import event_line
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.terminal import Palette, printable
-from sacip_tun.client.errors import NotRunning, went_down
+from sacip_tun.client.errors import went_down
 from sacip_tun.client.lines import Answer, of_schema
 from sacip_tun.client.sockets import chosen
 from sacip_tun.outcome import Exit, Failure
@@ -88,9 +88,11 @@ def _until_up(directory: Path, name: str | None, deadline: _Deadline) -> None:
     while True:
         try:
             with Control(chosen(directory, name), deadline.left()) as control:
-                # It answers once it is up: until then the commands wait with the loop.
                 document = control.request("status")
-        except NotRunning:
+        except Failure as failure:
+            # It is not there, or still coming up.
+            if failure.code != Exit.NOT_RUNNING:
+                raise
             time.sleep(deadline.left(PAUSE))
         else:
             print(f"{printable(document['interface'])} is up")

@@ -9,12 +9,10 @@ interface or the socket is removed. From the environment come LOG_LEVEL (verbose
 silent), WG_TUN_FD, WG_UAPI_FD and WG_PROCESS_FOREGROUND=1.
 """
 
-import contextlib
 import os
 import platform
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +30,6 @@ sacip-wg v{sacip_tun.__version__}
 Userspace WireGuard daemon for linux-{platform.machine()}.
 """
 TUN_FD, UAPI_FD = "WG_TUN_FD", "WG_UAPI_FD"
-# The name is free, but who had it until now may not have ended yet; in seconds.
-DYING, PAUSE = 2.0, 0.02
 # Bytes: an outer network of 1500 less what IPv6, UDP and WireGuard add (wireguard-go: DefaultMTU).
 MTU = 1420
 # What goes wrong beside a request or a packet: told at level `error` too.
@@ -98,10 +94,8 @@ def _opened(name: str, environment: Mapping[str, str]) -> "tuple[Tun, Listener]"
     path = unix.UAPI_DIRECTORY / f"{tun.name}.sock"
     if uapi_fd is not None:
         return tun, unix.Listener.adopt(uapi_fd, path)
-    for _ in range(round(DYING / PAUSE)):
-        with contextlib.suppress(FileExistsError):
-            return tun, unix.Listener.at(path)
-        time.sleep(PAUSE)
+    # The name is free, but who had it until now may not have ended yet.
+    unix.wait_until_free(path)
     return tun, unix.Listener.at(path)
 
 
@@ -136,29 +130,23 @@ def _logger(name: str, level: str) -> Callable[[Mapping[str, Any]], None]:
 
 def _detach(name: str, environment: Mapping[str, str], level: str) -> int:
     """Leave a daemon behind; returns when it serves, or when it cannot."""
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os._exit(_daemon(name, environment, level, writer))
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        ready = pipe.read()
-    os.wait()
+    from sacip_tun.linux.detach import detached  # noqa: PLC0415 - see above
+
+    ready = detached(lambda writer: _daemon(name, environment, level, writer))
     return DONE if ready else FAILED
 
 
 def _daemon(name: str, environment: Mapping[str, str], level: str, writer: int) -> int:
-    """Be the daemon: of nobody's session, with no descriptor but those that are wanted."""
-    os.setsid()
-    if os.fork() != 0:
-        return DONE
+    """Be the daemon, with no descriptor but those that are wanted."""
+    from sacip_tun.linux.detach import let_go  # noqa: PLC0415 - see above
+
     given = (environment.get(key, "") for key in (TUN_FD, UAPI_FD))
     _keep_only({writer, *(int(text) for text in given if text.isascii() and text.isdigit())})
-    os.chdir("/")
 
     def ready() -> None:
         os.write(writer, b"1")
         os.close(writer)
-        _leave_terminal(logging=level not in {"", "silent"})
+        let_go(*(0, 1, 2) if level in {"", "silent"} else (0,))
 
     return _serve(name, environment, level, ready)
 
@@ -171,13 +159,6 @@ def _keep_only(wanted: set[int]) -> None:
             os.closerange(first, descriptor)
             first = descriptor + 1
     os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-
-
-def _leave_terminal(*, logging: bool) -> None:
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0,) if logging else (0, 1, 2):
-        os.dup2(nothing, descriptor)
-    os.close(nothing)
 
 
 if __name__ == "__main__":

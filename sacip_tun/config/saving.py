@@ -32,8 +32,12 @@ def alone(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Replace a file that is there by one with this text, 0600. Raises ConfigError."""
+def replace_text(path: Path, text: str) -> list[str]:
+    """Replace a file that is there by one with this text, 0600. Raises ConfigError.
+
+    Returns what the user should know: a service may not give files away.
+    """
+    warnings = list[str]()
     try:
         owner = path.stat()
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -41,7 +45,7 @@ def replace_text(path: Path, text: str) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode())
                 if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
+                    warnings += _give(descriptor, owner, path)
                 file.flush()
                 os.fsync(descriptor)
             Path(name).replace(path)
@@ -51,6 +55,15 @@ def replace_text(path: Path, text: str) -> None:
         _sync(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from None
+    return warnings
+
+
+def _give(descriptor: int, owner: os.stat_result, path: Path) -> Iterator[str]:
+    user, group = owner.st_uid, owner.st_gid
+    try:
+        os.fchown(descriptor, user, group)
+    except PermissionError:
+        yield f"{path} is not its owner's any more: chown {user}:{group} {path}"
 
 
 def _sync(directory: Path) -> None:

@@ -1,12 +1,14 @@
 """A Config as the text of a file: what `save` writes, and what a reload is compared by.
 
-`parse(text_of(config), name)` gives the same again. Comments are not kept, as with wg-quick.
+`parse(text_of(config), name)` gives the same again. Comments are not kept, as with wg-quick, but
+for the names of peers (editing).
 """
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2s
+from types import MappingProxyType
 
 from sacip_tun.config.model import (
     Config,
@@ -24,15 +26,22 @@ _SALT = os.urandom(32)
 # What holds where a file says nothing.
 DEFAULT = InterfaceConfig("", b"")
 
+NAMELESS: Mapping[bytes, str] = MappingProxyType({})
+
 Line = tuple[str, object]
 
 
-def text_of(config: Config, *, secrets: bool = True) -> str:
-    """Return the text of a file; without `secrets` something stands for each."""
+def text_of(config: Config, *, secrets: bool = True, names: Mapping[bytes, str] = NAMELESS) -> str:
+    """Return the text of a file; without `secrets` something stands for each.
+
+    `names` are those of peers, by public key.
+    """
     lines = ["[Interface]"]
     lines += _written(_interface(config.interface), secrets=secrets)
     for peer in config.peers:
         lines += ["", "[Peer]"]
+        if name := names.get(peer.public_key):
+            lines.append(f"# Name = {name}")
         lines += _written(_peer(peer, sacip=config.interface.sacip), secrets=secrets)
     return "\n".join(lines) + "\n"
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from sacip_tun.agreement import EVENT_SCHEMA
 from sacip_tun.daemon.journal import Journal
-from sacip_tun.linux.unix import is_live
+from sacip_tun.linux.unix import is_live, wait_until_free
 from sacip_tun.outcome import Exit
 
 # A request is one short line; what is longer is no request of ours, in bytes.
@@ -31,8 +31,8 @@ ITEMS_A_PART = 8
 PATIENCE = 5.0
 # An answer that is being given when all ends has so many seconds left.
 FAREWELL = 1.0
-# Between two looks at a daemon that is about to end, in seconds.
-PAUSE = 0.02
+# What is answered before the interface is up.
+AT_ONCE = frozenset({"down"})
 
 Answer = dict[str, Any]
 Command = Callable[[dict[str, Any]], Awaitable[Answer]]
@@ -54,20 +54,20 @@ class ControlServer:
         self._path = path
         self._commands = commands
         self._journal = journal
+        self.is_ready = True
+        """Whether what the commands look at is there."""
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
 
-    async def start(self, patience: float = 0.0) -> None:
+    async def start(self, *, patient: bool = False) -> None:
         """Listen. Raises FileExistsError where a live daemon has this socket, OSError otherwise.
 
-        One that is about to end is waited for, `patience` seconds.
+        With `patient` one that is about to end is waited for.
         """
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for _ in range(round(patience / PAUSE)):
-            if not is_live(self._path):
-                break
-            await asyncio.sleep(PAUSE)
+        if patient:
+            await asyncio.to_thread(wait_until_free, self._path)
         if is_live(self._path):
             raise FileExistsError(f"{self._path} is in use")
         self._path.unlink(missing_ok=True)
@@ -125,6 +125,10 @@ class ControlServer:
         if command is None:
             known = ", ".join([*self._commands, "monitor"])
             return failure("unknown command", f"known are {known}", Exit.USAGE)
+        if not self.is_ready and request.get("command") not in AT_ONCE:
+            name = self._path.stem
+            fix = f"'sacip-tun wait {name}' ends when it is up"
+            return failure("it is still coming up", fix, Exit.NOT_RUNNING)
         try:
             return {"ok": True, **await command(request)}
         except CommandError as error:

@@ -13,6 +13,7 @@ import uvloop
 from sacip_tun.config import Config
 from sacip_tun.daemon.journal import Record
 from sacip_tun.daemon.service import Service
+from sacip_tun.linux.detach import detached, let_go
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.outcome import Exit, Failure
@@ -49,16 +50,7 @@ def _run_here(config: Config, say: Say, warn: Warn, trace: Trace) -> int:
 
 
 def _detach(config: Config, warn: Warn, trace: Trace) -> int:
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os.close(reader)
-        _become_daemon()
-        _run_detached(config, writer, trace)
-        os._exit(Exit.OK)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read()
-    os.wait()
+    said = detached(lambda writer: _run_detached(config, writer, trace))
     if not said:
         raise Failure("the daemon died while starting", "try again with --foreground to see why")
     warnings, failure = json.loads(said)
@@ -69,27 +61,12 @@ def _detach(config: Config, warn: Warn, trace: Trace) -> int:
     return Exit.OK
 
 
-def _become_daemon() -> None:
-    """Leave the session, so that no terminal can stop us; the second fork gives up leading it."""
-    os.setsid()
-    if os.fork() != 0:
-        os._exit(Exit.OK)
-    os.chdir("/")
-    _let_go(0)
-
-
-def _let_go(*descriptors: int) -> None:
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in descriptors:
-        os.dup2(nothing, descriptor)
-    os.close(nothing)
-
-
-def _run_detached(config: Config, writer: int, trace: Trace) -> None:
+def _run_detached(config: Config, writer: int, trace: Trace) -> int:
     """Run, and report over the pipe once: when the interface is up, or why it is not.
 
     Until then commands of the file print to where `up` was typed.
     """
+    let_go(0)
     with os.fdopen(writer, "wb") as pipe:
 
         def report(warnings: list[str], failure: Failure | None) -> None:
@@ -97,11 +74,12 @@ def _run_detached(config: Config, writer: int, trace: Trace) -> None:
                 said = failure and (failure.cause, failure.fix, int(failure.code))
                 pipe.write(json.dumps([warnings, said]).encode())
                 pipe.close()
-                _let_go(1, 2)
+                let_go(1, 2)
 
         # Nobody supervises a process that left its session.
         manager = ServiceManager()
         uvloop.run(_serve(config, report, lambda _record: None, trace, manager))
+    return Exit.OK
 
 
 async def _serve(

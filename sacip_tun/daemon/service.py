@@ -60,9 +60,6 @@ LOST = (Hunting, HandshakeUnanswered, HandshakeGaveUp, Degraded)
 # Frames that carry candidates.
 INTRODUCTIONS = frozenset({code_name(Code.HELLO), code_name(Code.HELLO_ACK)})
 
-# How long a daemon takes to end at most, in seconds.
-DYING = 2.0
-
 
 class Service:
     """One tunnel interface and everything that moves behind it.
@@ -103,6 +100,7 @@ class Service:
         self._tun: Tun
         self._offloads: Offloads
         self._pump: Pump
+        self._control: ControlServer
         self._guard: LoopGuard
         self._watcher: Watcher
         self._book: AddressBook
@@ -131,13 +129,16 @@ class Service:
             await self._supervision.call_again(self.settle)
             self.settle()
             await self._book.first_lookups()
+            self._control.is_ready = True  # commands of PostUp may ask
             await self.quick.finish(stack, self._tun.index, self.listen_port, self._watcher)
             gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
             self._supervision.announce(stack)
             yield
-            await self.quick.leave()
-            self._supervision.leave()
-            self.journal.note("down")
+            try:
+                await self.quick.leave()
+            finally:
+                self._supervision.leave()
+                self.journal.note("down")
 
     async def until_stopped(self) -> None:
         """Wait for `stop`, SIGINT or SIGTERM."""
@@ -189,13 +190,14 @@ class Service:
 
     async def _serve_control(self, stack: AsyncExitStack) -> None:
         """First of all: who holds the control socket holds the interface's name."""
-        server = ControlServer(
+        server = self._control = ControlServer(
             self._run_directory / f"{self._name}.sock",
             {"status": self._status, "move": self._move, **self.quick.commands},
             self.journal,
         )
+        server.is_ready = False
         # A bare interface has its name already: who had it before is about to end.
-        await server.start(DYING if self._bare is not None else 0.0)
+        await server.start(patient=self._bare is not None)
         stack.push_async_callback(server.stop)
 
     def _open(self, stack: AsyncExitStack) -> None:

@@ -12,7 +12,7 @@
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 
 from sacip_tun.linux.errors import InterfaceError
@@ -55,10 +55,6 @@ class Firewall:
         return (
             f"add table inet {name}\ndelete table inet {name}\ntable inet {name} {{\n{body}\n}}\n"
         )
-
-    def without_kill_switch(self) -> "Firewall":
-        """Return the same with traffic as it was."""
-        return replace(self, kill_switch=False)
 
     def _lines(self) -> Iterator[str]:
         elsewhere = f'iifname != "{self.interface}"'

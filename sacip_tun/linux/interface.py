@@ -11,6 +11,7 @@ from struct import Struct
 from sacip_tun.linux.addresses import SCOPE_GLOBAL, SCOPE_LINK
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.messages import FAMILIES, IFF_UP, Message, address_of, codecs
+from sacip_tun.linux.policy import PROTOCOL
 from sacip_tun.linux.routes import TABLE_MAIN, Network, RouteKind
 from sacip_tun.linux.rtnetlink import (
     NLM_F_CREATE,
@@ -34,9 +35,6 @@ Interface = IPv4Interface | IPv6Interface
 MIN_MTU, MIN_MTU_IPV6, MAX_MTU = 576, 1280, 65535
 # Super-packets that wait in the TUN: a short queue leaves the dropping to us (datapath.md 11.4).
 TRANSMIT_QUEUE = 128
-# The origin our routes are marked with, so that a sweep finds them: `ip route show proto 83`. No
-# routing daemon has this number (iproute2's rt_protos; linux/rtnetlink.h).
-ROUTE_PROTOCOL = 83
 # Where iproute2 has the names of routing tables.
 RT_TABLES = (Path("/etc/iproute2/rt_tables"), Path("/usr/share/iproute2/rt_tables"))
 # Settings of IPv6, by interface; there are none where the kernel has no IPv6.
@@ -322,7 +320,7 @@ def route_body(index: int, network: Network, table: int) -> bytes:
     head = RTMSG.pack(
         FAMILIES[network.version],
         network.prefixlen,
-        ROUTE_PROTOCOL,
+        PROTOCOL,
         scope,
         RouteKind.UNICAST,
     )

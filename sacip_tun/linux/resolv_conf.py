@@ -1,8 +1,9 @@
 """/etc/resolv.conf itself, where nobody keeps it for us: guarded, and put back exactly.
 
 What is there may be a file, a link to one that NetworkManager writes, or nothing; in a container it
-is a mount, which can only be written in place. What we write begins with a marker: where it is not
-there any more, somebody else has written since, and is right.
+is a mount, which can only be written in place. So is all in a directory that is read-only for us,
+as /etc is for a service: a link there is written through, into what it leads to. What we write
+begins with a marker: where it is not there any more, somebody else has written since, and is right.
 """
 
 import contextlib
@@ -27,7 +28,9 @@ def state(path: Path) -> Before:
     """Return what is there, for `restore`. Raises OSError."""
     try:
         if path.is_symlink():
-            return {"link": str(path.readlink())}
+            if os.access(path.parent, os.W_OK):
+                return {"link": str(path.readlink())}
+            return {"text": path.read_text(errors="surrogateescape"), "through": True}
         status = path.stat()
         text = path.read_text(errors="surrogateescape")
     except FileNotFoundError:
@@ -40,7 +43,10 @@ def state(path: Path) -> Before:
 
 
 def write(path: Path, text: str) -> None:
-    """Put a file with `text` there, at once where that is possible. Raises OSError."""
+    """Put a file with `text` there, at once where that is possible. Raises OSError.
+
+    It is written through a link where nothing can take the place of that.
+    """
     _put(path, {"text": text, "mode": READABLE, "owner": [os.geteuid(), os.getegid()]})
 
 
@@ -89,13 +95,17 @@ def restore(path: Path, before: Before, mark: str) -> None:
     else:
         path.unlink(missing_ok=True)
     if not is_ours(path, SIGN):
-        _backup(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            _backup(path).unlink(missing_ok=True)
 
 
 def _put(path: Path, wanted: Before) -> None:
+    if "through" in wanted:
+        _overwrite(path, wanted["text"])
+        return
     temporary = path.with_name(f"{path.name}.sacip-tun")
-    temporary.unlink(missing_ok=True)
     try:
+        temporary.unlink(missing_ok=True)
         if "link" in wanted:
             temporary.symlink_to(wanted["link"])
         else:
@@ -107,9 +117,13 @@ def _put(path: Path, wanted: Before) -> None:
             temporary.unlink(missing_ok=True)
         if "text" not in wanted:
             raise
-        with path.open("r+", errors="surrogateescape") as file:
-            file.write(wanted["text"])
-            file.truncate()
+        _overwrite(path, wanted["text"])
+
+
+def _overwrite(path: Path, text: str) -> None:
+    with path.open("r+", errors="surrogateescape") as file:
+        file.write(text)
+        file.truncate()
 
 
 def _fill(path: Path, wanted: Before) -> None:
@@ -117,6 +131,7 @@ def _fill(path: Path, wanted: Before) -> None:
     with os.fdopen(descriptor, "w", errors="surrogateescape") as file:
         file.write(wanted["text"])
         file.flush()
-        os.fchown(descriptor, *wanted["owner"])
+        if wanted["owner"] != [os.geteuid(), os.getegid()]:
+            os.fchown(descriptor, *wanted["owner"])
         os.fchmod(descriptor, wanted["mode"])
         os.fsync(descriptor)

@@ -3,12 +3,15 @@
 import errno
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Self
 
 # Where `wg` looks for the sockets of interfaces (wireguard-tools: ipc-uapi-unix.h).
 UAPI_DIRECTORY = Path("/var/run/wireguard")
 BACKLOG = 128
+# How long a daemon takes to end at most, and between two looks at it, in seconds.
+DYING, PAUSE = 2.0, 0.02
 
 
 def is_live(path: Path) -> bool:
@@ -19,6 +22,13 @@ def is_live(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def wait_until_free(path: Path) -> None:
+    """Wait until nobody listens there any more, as long as a daemon may take to end."""
+    deadline = time.monotonic() + DYING
+    while is_live(path) and time.monotonic() < deadline:
+        time.sleep(PAUSE)
 
 
 class Listener:

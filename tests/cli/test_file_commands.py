@@ -34,8 +34,9 @@ def test_reload_says_when_nothing_is_different_and_why_it_cannot_be(run, daemon)
 
 
 def test_save_says_where_to(run, daemon):
-    daemon().answer({"ok": True, "path": "/etc/sacip-tun/sacip0.conf"})
-    assert run("save", "sacip0") == (0, "saved to /etc/sacip-tun/sacip0.conf\n", "")
+    daemon().answer({"ok": True, "path": "/etc/sacip-tun/sacip0.conf", "warnings": ["look"]})
+    saved = (0, "saved to /etc/sacip-tun/sacip0.conf\n", "sacip-tun: warning: look\n")
+    assert run("save", "sacip0") == saved
     assert run("save", "sacip9")[0] == 3
 
 

@@ -138,6 +138,15 @@ def test_a_second_one_has_the_next_addresses(run):
     assert "it is not up" in err
 
 
+@pytest.mark.usefixtures("hub", "wg")
+def test_an_address_that_somebody_has_who_is_not_in_the_file_is_not_given_away(run, daemon):
+    fake = daemon("hub")
+    of_wg = {"public_key": OWN, "allowed_ips": ["10.9.0.3/32", "fd09::/126"], "state": "idle"}
+    fake.answer({"ok": True, "peers": [of_wg]})
+    code, out, err = run(*ADD)
+    assert (code, "Address = 10.9.0.4/32, fd09::4/128" in out) == (0, True), err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -14,6 +14,9 @@ GONE = peer_document(state="silent", handshake_age=65.0)
 WAITING = peer_document(state="no endpoint")
 
 
+COMING = {"ok": False, "error": "it is still coming up", "fix": "wait", "exit": 3}
+
+
 def answered(document):
     return {"ok": True, **document}
 
@@ -114,3 +117,12 @@ def test_a_daemon_of_another_version_is_told_without_a_traceback(run, daemon, do
     assert code == 1
     assert cause in err
     assert "restart the tunnel" in err
+
+
+def test_one_that_is_still_coming_up_hides_none_that_is_up(run, daemon):
+    daemon("sacip0").answer(COMING)
+    daemon("sacip1").answer(answered(status_document(interface="sacip1")))
+    code, out, err = run("status", "--json")
+    assert (code, [document["interface"] for document in json.loads(out)]) == (0, ["sacip1"])
+    assert "sacip0: it is still coming up" in err
+    assert run("status", "sacip0")[0] == 3

@@ -22,6 +22,13 @@ def test_up_is_when_the_tunnel_answers(run, daemon):
     assert run("wait") == (0, "sacip0 is up\n", "")
 
 
+def test_one_that_says_it_is_still_coming_up_is_waited_for(run, daemon):
+    fake = daemon()
+    fake.answer({"ok": False, "error": "it is still coming up", "fix": "wait", "exit": 3})
+    assert run("wait", "sacip0", "--timeout", "0.12")[0] == 6
+    assert len(fake.requests) > 1
+
+
 def test_a_tunnel_that_does_not_come_up_ends_with_6(run):
     code, out, err = run("wait", "sacip0", "--timeout", "0.12")
     assert (code, out) == (6, "")

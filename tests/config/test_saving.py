@@ -19,13 +19,26 @@ def path(tmp_path):
 
 def test_the_file_is_another_and_only_its_owners(path):
     before = path.stat()
-    replace_text(path, "after\r\n")
+    assert replace_text(path, "after\r\n") == []
     assert path.read_bytes() == b"after\r\n"
     after = path.stat()
     assert stat.S_IMODE(after.st_mode) == 0o600
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
     assert after.st_ino != before.st_ino
     assert [found.name for found in path.parent.iterdir()] == ["hub.conf"]
+
+
+def test_one_that_cannot_be_given_back_to_its_owner_is_written_and_that_is_said(path, monkeypatch):
+    """As in the service, whose root may do what concerns networks and no more."""
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(saving.os, "geteuid", lambda: path.stat().st_uid + 1)
+    monkeypatch.setattr(saving.os, "fchown", refuse)
+    (warning,) = replace_text(path, "after")
+    assert f"chown {path.stat().st_uid}:{path.stat().st_gid} {path}" in warning
+    assert path.read_text() == "after"
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

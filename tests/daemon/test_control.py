@@ -85,6 +85,18 @@ async def test_what_cannot_be_done_is_answered_with_a_reason_and_a_code(
         assert answer["fix"]
 
 
+async def test_before_it_is_up_only_down_is_answered(tmp_path: Path) -> None:
+    async with Served(tmp_path) as served:
+        served.commands["down"] = _echo
+        served.server.is_ready = False
+        answers = await served.ask(b'{"command": "echo"}', b'{"command": "down"}')
+        assert (answers[0]["error"], answers[0]["exit"]) == ("it is still coming up", 3)
+        assert "sacip-tun wait sacip0" in answers[0]["fix"]
+        assert answers[1]["ok"]
+        served.server.is_ready = True
+        assert (await served.ask(b'{"command": "echo"}'))[0]["ok"]
+
+
 async def test_a_request_without_end_is_hung_up_on(tmp_path: Path) -> None:
     async with Served(tmp_path) as served:
         reader, writer = await asyncio.open_unix_connection(served.path)
@@ -129,7 +141,7 @@ async def test_a_live_socket_is_not_taken_and_a_dead_one_is(tmp_path: Path) -> N
 async def test_who_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
     successor = Served(tmp_path)
     async with Served(tmp_path):
-        starting = asyncio.ensure_future(successor.server.start(patience=5.0))
+        starting = asyncio.ensure_future(successor.server.start(patient=True))
         await asyncio.sleep(0.05)
         assert not starting.done()
     await starting

@@ -12,7 +12,7 @@ from ethernet import wait_until
 from full_tunnel import HUB, SITE, Laptop, World, hub_for, is_there, reaches, world
 
 from sacip_tun.lab.namespaces import interface_name
-from sacip_tun.lab.tunnel import Keys
+from sacip_tun.lab.tunnel import PROGRAM, Keys
 
 pytestmark = pytest.mark.network
 
@@ -103,6 +103,29 @@ def test_no_command_of_a_file_that_others_can_write(alone) -> None:
     alone.down()
     assert alone.up("--no-hooks").returncode == 0
     alone.down()
+
+
+def test_what_is_asked_while_it_comes_up_waits_and_erases_nothing(alone) -> None:
+    directory = alone.host.network.directory
+    began, go = directory / "began", directory / "go"
+    alone.lines = (
+        f"PreUp = touch {began}; while ! test -e {go}; do sleep 0.05; done",
+        f"PostUp = {' '.join(PROGRAM)} status %i --json >/dev/null",
+        "SaveConfig = true",
+    )
+    alone.write()
+    text = alone.path.read_text()
+    alone.host.start([*PROGRAM, "up", str(alone.path)])
+    wait_until(began.exists, "PreUp did not run")
+    for command in ("status", "save", "reload"):
+        done = alone.run(command, alone.name)
+        assert (done.returncode, "it is still coming up" in done.stderr) == (3, True), done.stderr
+    assert alone.path.read_text() == text
+    go.touch()
+    assert alone.run("wait", alone.name).returncode == 0
+    alone.host.ip(f"link del {alone.name}")
+    wait_until(lambda: alone.run("status", alone.name).returncode == 3, "it did not end")
+    assert alone.path.read_text() == text
 
 
 # The same file, with Debian's wg-quick
