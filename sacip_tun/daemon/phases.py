@@ -37,6 +37,7 @@ class Phases:
         self._trace = trace
         self._up = False
         self._left = False
+        self._leaving = asyncio.Lock()
         self.said = ""
 
     def follow(self, config: Config) -> None:
@@ -54,9 +55,10 @@ class Phases:
 
     async def before_down(self) -> None:
         """Run PreDown, once. Raises CommandFailed, and may be called again then."""
-        if self._up and not self._left:
-            await self._run("PreDown", self._interface.pre_down, heard=True)
-            self._left = True
+        async with self._leaving:
+            if self._up and not self._left:
+                await self._run("PreDown", self._interface.pre_down, heard=True)
+                self._left = True
 
     async def after_down(self) -> None:
         """Run PostDown, if the interface was ever up. Raises CommandFailed."""
@@ -89,13 +91,17 @@ class Phases:
         uvloop's own subprocesses would: they wait until a pipe of theirs is closed by all.
         """
         shell = SHELL if shutil.which(SHELL[0]) else ("sh", "-e", "-c")
-        done = await asyncio.to_thread(
-            subprocess.run,
+        process = subprocess.Popen(  # noqa: ASYNC220 - it waits for the exec alone
             [*shell, line],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **self._environment},
-            check=False,
         )
-        return done.returncode
+        try:
+            return await asyncio.to_thread(process.wait)
+        except asyncio.CancelledError:
+            # Who ends a start undoes it next: the line must not go on meanwhile.
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+            raise

@@ -22,7 +22,7 @@ from sacip_tun.daemon.setup import derived_mtu, routes_of, set_up
 from sacip_tun.daemon.surroundings import Surroundings
 from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.linux import interface
-from sacip_tun.linux.errors import SetupError
+from sacip_tun.linux.errors import InterfaceError, SetupError
 from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.routes import TABLE_MAIN
 
@@ -51,6 +51,7 @@ class Quick:
         self.save: Callable[[], Awaitable[None]] = _nothing
         """Called while all is still there, after PreDown. Raises ConfigError."""
         self._problems: list[str] = []
+        self._taken_down = False
         self._undone: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
     # Coming up
@@ -90,9 +91,8 @@ class Quick:
         self.index = index
         stack.callback(self._take_down)
         self.surroundings.put_up(self._config, index, port)
-        self._reconciler = Reconciler(self.surroundings, watcher.monitor, index, self.journal.note)
+        self._reconciler = Reconciler(self.surroundings, watcher, index, self.journal.note)
         self._reconciler.start(stack)
-        watcher.looked = self._reconciler.look
         await self.phases.after_up()
 
     def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
@@ -123,6 +123,8 @@ class Quick:
         What is wanted comes first, then goes what is not. Where something fails, all is as before.
         Raises SetupError, OSError.
         """
+        if self._taken_down:
+            raise InterfaceError("it is about to end", "bring it up again")
         old = self._config
         before = self.surroundings.policy
         try:
@@ -190,6 +192,7 @@ class Quick:
         return {"said": self.phases.said}
 
     def _take_down(self) -> None:
+        self._taken_down = True
         self._problems += self.surroundings.take_down()
 
     async def _end(self) -> None:

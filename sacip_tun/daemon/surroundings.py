@@ -95,7 +95,8 @@ class Surroundings:
         self.tell_names(config, index)
 
     def take_down(self) -> list[str]:
-        """Undo all that was done; returns what could not be undone."""
+        """Undo all that was done; returns what could not be undone. Nothing is put back then."""
+        self.policy = self.firewall = self.resolver = self._names = None
         return self._log.undo()
 
     def follow(self, config: Config, port: int, mark: int) -> None:
