@@ -44,6 +44,15 @@ class Phases:
         """Take the commands of a file that was read again."""
         self._interface = config.interface
 
+    @property
+    def come_up(self) -> bool:
+        """Whether there is any PreUp or PostUp."""
+        return bool(self._interface.pre_up or self._interface.post_up)
+
+    def were_run(self) -> None:
+        """Take PreUp and PostUp for run: an earlier process did it."""
+        self._up = True
+
     async def before_up(self) -> None:
         """Run PreUp. Raises CommandFailed."""
         await self._run("PreUp", self._interface.pre_up)
