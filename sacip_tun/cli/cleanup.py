@@ -37,10 +37,12 @@ def _cleanup(options: Namespace) -> int:
 def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) -> bool:
     """Undo what was left, by one interface or all; tells whether there was anything.
 
-    Raises Failure where something cannot be undone.
+    Of all, those whose interface is there are left out: a service manager keeps them. Raises
+    Failure where something cannot be undone.
     """
     from sacip_tun.daemon.surroundings import (  # noqa: PLC0415 - after the usage
         KEPT,
+        index_of,
         leftovers,
         recover_names,
     )
@@ -48,7 +50,7 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
     keep = KEPT if keep_kill_switch else frozenset[str]()
     problems, done = list[str](), False
     for log in leftovers(directory):
-        if name in {None, log.interface}:
+        if name == log.interface or (name is None and not index_of(log.interface)):
             steps = log.steps()
             problems += log.undo(keep=keep)
             if steps != log.steps():

@@ -1,5 +1,6 @@
 """down: ask the daemon to undo what `up` made, and wait until it has."""
 
+import socket
 import sys
 from argparse import Namespace
 from contextlib import suppress
@@ -35,6 +36,8 @@ def _down(options: Namespace) -> int:
     except Failure as failure:
         # A daemon that was killed did not undo it.
         left = (directory / f"{name}.undo").exists()
+        if left and failure.code == Exit.NOT_RUNNING:
+            _check_not_kept(name)
         if left and failure.code == Exit.NOT_RUNNING and clean(directory, name):
             return Exit.OK
         raise
@@ -47,3 +50,14 @@ def _down(options: Namespace) -> int:
         print(said, end="", file=sys.stderr)
     print(f"{name} is down")
     return Exit.OK
+
+
+def _check_not_kept(name: str) -> None:
+    """Raises Failure where the interface outlived its daemon: the next one is about to have it."""
+    with suppress(OSError):
+        socket.if_nametoindex(name)
+        raise Failure(
+            f"{name} is still there: a service manager keeps it, and starts its daemon again",
+            f"systemctl stop sacip-tun@{name}, then 'sacip-tun cleanup {name}'",
+            Exit.FAILED,
+        )

@@ -12,7 +12,7 @@ from contextlib import suppress
 from sacip_tun.daemon.memory import Memory
 from sacip_tun.linux.errors import TunError
 from sacip_tun.linux.service_manager import ServiceManager
-from sacip_tun.linux.tun import Tun
+from sacip_tun.linux.tun import Tun, name_of
 from sacip_tun.linux.udp import UdpSocket
 
 TUN, MEMORY = "tun", "peers"
@@ -31,6 +31,16 @@ class Keeper:
         self.final = False
         for name in manager.kept.keys() - {TUN, MEMORY, *UDP.values()}:
             self._refuse(name)  # of a version that comes after this one, or of nobody
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether there is a service manager, which may start a process after this one."""
+        return self._manager.is_there
+
+    def has_tun(self, name: str) -> bool:
+        """Tell whether `tun` will give this interface back."""
+        descriptors = self._manager.kept.get(TUN, [])
+        return len(descriptors) == 1 and name_of(descriptors[0]) == name
 
     def tun(self, name: str, *, offload: bool, remember: bool) -> Tun | None:
         """Take back the interface of this name, if it is still there."""

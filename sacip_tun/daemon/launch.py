@@ -7,10 +7,12 @@ interface is up, and prints what the child says otherwise. The child leaves the 
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvloop
 
 from sacip_tun.config import Config
+from sacip_tun.daemon.ending import EndedEarlyError
 from sacip_tun.daemon.journal import Record
 from sacip_tun.daemon.service import Service
 from sacip_tun.linux.detach import detached, let_go
@@ -45,7 +47,8 @@ def _run_here(config: Config, say: Say, warn: Warn, trace: Trace) -> int:
         if failure is not None:
             raise failure
 
-    uvloop.run(_serve(config, report, say, trace, ServiceManager.of(os.environ)))
+    with suppress(EndedEarlyError):  # which is what was asked for
+        uvloop.run(_serve(config, report, say, trace, ServiceManager.of(os.environ)))
     return Exit.OK
 
 
@@ -78,7 +81,10 @@ def _run_detached(config: Config, writer: int, trace: Trace) -> int:
 
         # Nobody supervises a process that left its session.
         manager = ServiceManager()
-        uvloop.run(_serve(config, report, lambda _record: None, trace, manager))
+        try:
+            uvloop.run(_serve(config, report, lambda _record: None, trace, manager))
+        except EndedEarlyError as error:
+            report([], Failure(error.cause, error.fix))
     return Exit.OK
 
 
@@ -92,6 +98,8 @@ async def _serve(
         async with service.running():
             report(service.warnings, None)
             await service.until_stopped()
+    except EndedEarlyError:
+        raise
     except (SetupError, LocalError, OSError) as error:
         report([], _explained(error, config.interface.name))
 

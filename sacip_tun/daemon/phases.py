@@ -37,11 +37,21 @@ class Phases:
         self._trace = trace
         self._up = False
         self._left = False
+        self._leaving = asyncio.Lock()
         self.said = ""
 
     def follow(self, config: Config) -> None:
         """Take the commands of a file that was read again."""
         self._interface = config.interface
+
+    @property
+    def come_up(self) -> bool:
+        """Whether there is any PreUp or PostUp."""
+        return bool(self._interface.pre_up or self._interface.post_up)
+
+    def were_run(self) -> None:
+        """Take PreUp and PostUp for run: an earlier process did it."""
+        self._up = True
 
     async def before_up(self) -> None:
         """Run PreUp. Raises CommandFailed."""
@@ -54,9 +64,10 @@ class Phases:
 
     async def before_down(self) -> None:
         """Run PreDown, once. Raises CommandFailed, and may be called again then."""
-        if self._up and not self._left:
-            await self._run("PreDown", self._interface.pre_down, heard=True)
-            self._left = True
+        async with self._leaving:
+            if self._up and not self._left:
+                await self._run("PreDown", self._interface.pre_down, heard=True)
+                self._left = True
 
     async def after_down(self) -> None:
         """Run PostDown, if the interface was ever up. Raises CommandFailed."""
@@ -89,13 +100,17 @@ class Phases:
         uvloop's own subprocesses would: they wait until a pipe of theirs is closed by all.
         """
         shell = SHELL if shutil.which(SHELL[0]) else ("sh", "-e", "-c")
-        done = await asyncio.to_thread(
-            subprocess.run,
+        process = subprocess.Popen(  # noqa: ASYNC220 - it waits for the exec alone
             [*shell, line],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **self._environment},
-            check=False,
         )
-        return done.returncode
+        try:
+            return await asyncio.to_thread(process.wait)
+        except asyncio.CancelledError:
+            # Who ends a start undoes it next: the line must not go on meanwhile.
+            process.terminate()
+            await asyncio.to_thread(process.wait)
+            raise

@@ -14,15 +14,16 @@ from sacip_tun.config import Config, ConfigError
 from sacip_tun.daemon.control import Answer, Command, CommandError
 from sacip_tun.daemon.hooks import Hooks
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.keeper import Keeper
 from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.phases import CommandFailed, Phases
 from sacip_tun.daemon.reconciler import Reconciler
 from sacip_tun.daemon.setup import derived_mtu, routes_of, set_up
-from sacip_tun.daemon.surroundings import Surroundings
+from sacip_tun.daemon.surroundings import KEPT, SHUT, Surroundings
 from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.linux import interface
-from sacip_tun.linux.errors import SetupError
+from sacip_tun.linux.errors import InterfaceError, SetupError
 from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.routes import TABLE_MAIN
 
@@ -51,23 +52,40 @@ class Quick:
         self.save: Callable[[], Awaitable[None]] = _nothing
         """Called while all is still there, after PreDown. Raises ConfigError."""
         self._problems: list[str] = []
+        self._taken_down = self._was_up = False
+        self._keeper: Keeper
         self._undone: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
     # Coming up
 
-    def begin(self, stack: AsyncExitStack) -> int:
+    def begin(self, stack: AsyncExitStack, keeper: Keeper) -> int:
         """Undo what a killed one left, and begin to tell event hooks.
 
-        Returns the mark that the outer sockets need, 0 for none.
+        Returns the mark that the outer sockets need, 0 for none. What belongs to an interface that
+        `keeper` gives back is not undone.
         """
+        self._keeper = keeper
         stack.push_async_callback(self._end)
-        self.surroundings.sweep(self._config)
         settings = self._config.interface
+        wanted = self.surroundings.begin(self._config, kept=keeper.has_tun(settings.name))
         hooks = Hooks(settings.event_hooks, settings.name, self.journal)
         hooks.start()
         stack.push_async_callback(hooks.stop)
-        wanted = self.surroundings.policy = self.surroundings.plan(self._config)
         return wanted.mark if wanted else 0
+
+    async def before_up(self) -> None:
+        """Run PreUp, unless what it did is still there. Raises CommandFailed."""
+        if not self.surroundings.commands_were_run:
+            await self.phases.before_up()
+
+    async def _after_up(self) -> None:
+        if self.surroundings.commands_were_run:
+            self.phases.were_run()
+        else:
+            await self.phases.after_up()
+        if self._keeper.is_supervised and self.phases.come_up:
+            self.surroundings.commands_run(done=True)
+        self._was_up = True
 
     def configure(self, index: int, mark: int, *, prune: bool = False) -> int:
         """Give the interface its addresses, MTU and routes; return the MTU. Raises InterfaceError.
@@ -90,10 +108,9 @@ class Quick:
         self.index = index
         stack.callback(self._take_down)
         self.surroundings.put_up(self._config, index, port)
-        self._reconciler = Reconciler(self.surroundings, watcher.monitor, index, self.journal.note)
+        self._reconciler = Reconciler(self.surroundings, watcher, index, self.journal.note)
         self._reconciler.start(stack)
-        watcher.looked = self._reconciler.look
-        await self.phases.after_up()
+        await self._after_up()
 
     def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
         """Let the loop guard, rules and firewall be about the port and mark that are in use now."""
@@ -123,6 +140,8 @@ class Quick:
         What is wanted comes first, then goes what is not. Where something fails, all is as before.
         Raises SetupError, OSError.
         """
+        if self._taken_down:
+            raise InterfaceError("it is about to end", "bring it up again")
         old = self._config
         before = self.surroundings.policy
         try:
@@ -168,6 +187,7 @@ class Quick:
             await self.phases.before_down()
         except CommandFailed as error:
             self.journal.note("command-failed", why=error.cause)
+        self.surroundings.commands_run(done=False)
         try:
             await self.save()
         except ConfigError as error:
@@ -190,10 +210,29 @@ class Quick:
         return {"said": self.phases.said}
 
     def _take_down(self) -> None:
-        self._problems += self.surroundings.take_down()
+        if not self._taken_down:
+            self._taken_down = True
+            self._problems += self.surroundings.take_down(self._kept())
+
+    def _kept(self) -> frozenset[str]:
+        """Return what stays when this process ends: a kill switch, but where `down` was asked for.
+
+        One that was up stays shut for the process that a service manager starts next; one that
+        never came up leaves what an earlier one had shut.
+        """
+        surroundings = self.surroundings
+        if self._keeper.final:
+            return frozenset()
+        if self._was_up:
+            stays = self._keeper.is_supervised and surroundings.is_shut
+            return SHUT if stays else frozenset()
+        if not surroundings.held:
+            return frozenset()
+        return SHUT if surroundings.adopted else KEPT
 
     async def _end(self) -> None:
         """What is done when the interface is gone; who asked for that is told how it went."""
+        self._take_down()
         try:
             await self.phases.after_down()
         except CommandFailed as error:

@@ -15,10 +15,10 @@ from contextlib import AsyncExitStack
 
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.surroundings import Surroundings
+from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.linux import culprit, firewall, policy
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.messages import Message
-from sacip_tun.linux.netlink import NetlinkMonitor
 from sacip_tun.linux.rtnetlink import RTM_DELRULE
 from sacip_tun.linux.snapshot import Snapshot
 
@@ -37,10 +37,11 @@ class Reconciler:
     """That of one interface. `index` is its number, `note` writes into the journal."""
 
     def __init__(
-        self, surroundings: Surroundings, monitor: NetlinkMonitor, index: int, note: Note
+        self, surroundings: Surroundings, watcher: Watcher, index: int, note: Note
     ) -> None:
         self._surroundings = surroundings
-        self._monitor = monitor
+        self._watcher = watcher
+        self._monitor = watcher.monitor
         self._index = index
         self._note = note
         self._handle: asyncio.TimerHandle | None = None
@@ -49,14 +50,19 @@ class Reconciler:
         self._suspects: dict[str, str] = {}
         self._firewall = ""
         self._watch: socket.socket | None = None
+        self._stopped = False
 
     def start(self, stack: AsyncExitStack) -> None:
         """Compare from here on."""
         self._monitor.deleted = self._deleted
         self.renew()
+        self._watcher.looked = self.look
         stack.push_async_callback(self._stop)
 
     async def _stop(self) -> None:
+        # First of all: what is undone next must not come back.
+        self._stopped = True
+        self._watcher.looked = lambda _snapshot: None
         self._monitor.deleted = None
         if self._watch is not None:
             asyncio.get_running_loop().remove_reader(self._watch.fileno())
@@ -113,6 +119,8 @@ class Reconciler:
         self._soon()
 
     def _soon(self, pause: float = SETTLE) -> None:
+        if self._stopped:
+            return
         loop = asyncio.get_running_loop()
         if len(self._repairs) == MAX_REPAIRS:
             pause = max(pause, self._repairs[0] + WINDOW - clock.now())

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -19,6 +18,7 @@ from sacip_tun.config import Config
 from sacip_tun.daemon import clock, status
 from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.control import Answer, CommandError, ControlServer
+from sacip_tun.daemon.ending import EndedEarlyError, Ending
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.mtufollower import MtuFollower
@@ -78,7 +78,7 @@ class Service:
         self._name = config.interface.name
         self._run_directory = run_directory
         self._bare = bare
-        self._stopping = asyncio.Event()
+        self._ending = Ending()
         self._news = asyncio.Event()
         self._moving = asyncio.Lock()
         self._looked_at: tuple[Host, ...] = ()
@@ -109,30 +109,17 @@ class Service:
     async def running(self) -> AsyncIterator[None]:
         """Bring the interface up; on leaving, or where any step fails, everything is undone.
 
-        Raises SetupError, LocalError, or OSError for the control socket.
+        Raises SetupError, LocalError, or OSError for the control socket; EndedEarlyError where
+        `stop` or a signal came first.
         """
         async with AsyncExitStack() as stack:
-            asyncio.get_running_loop().set_exception_handler(self._fault)
-            self._wakeup = Wakeup(self._ring, self._resumed)
-            stack.callback(self._wakeup.close)
-            await self._serve_control(stack)
-            self.reconfigurer.need_mark(self.quick.begin(stack))
-            self._open(stack)
-            await self.quick.phases.before_up()
-            self._add_peers()
-            self._configure()
-            await self._watch(stack)
-            self._start_pump(stack)
-            await self._serve_uapi(stack)
-            self.journal.note("up", port=self.listen_port, mtu=self.mtu)
-            self._look_up(stack)
-            await self._supervision.call_again(self.settle)
-            self.settle()
-            await self._book.first_lookups()
-            self._control.is_ready = True  # commands of PostUp may ask
-            await self.quick.finish(stack, self._tun.index, self.listen_port, self._watcher)
-            gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
-            self._supervision.announce(stack)
+            self._ending.heed_signals()
+            try:
+                with self._ending.ends_this():
+                    await self._come_up(stack)
+            except EndedEarlyError:
+                self._supervision.leave()
+                raise
             yield
             try:
                 await self.quick.leave()
@@ -140,16 +127,36 @@ class Service:
                 self._supervision.leave()
                 self.journal.note("down")
 
+    async def _come_up(self, stack: AsyncExitStack) -> None:
+        asyncio.get_running_loop().set_exception_handler(self._fault)
+        self._wakeup = Wakeup(self._ring, self._resumed)
+        stack.callback(self._wakeup.close)
+        await self._serve_control(stack)
+        self.reconfigurer.need_mark(self.quick.begin(stack, self._supervision.keeper))
+        self._open(stack)
+        await self.quick.before_up()
+        self._add_peers()
+        self._configure()
+        await self._watch(stack)
+        self._start_pump(stack)
+        await self._serve_uapi(stack)
+        self.journal.note("up", port=self.listen_port, mtu=self.mtu)
+        self._look_up(stack)
+        await self._supervision.call_again(self.settle)
+        self.settle()
+        await self._book.first_lookups()
+        self._control.is_ready = True  # commands of PostUp may ask
+        await self.quick.finish(stack, self._tun.index, self.listen_port, self._watcher)
+        gc.freeze()  # what stands now will stay: no collection need look at thousands of peers
+        self._supervision.announce(stack)
+
     async def until_stopped(self) -> None:
         """Wait for `stop`, SIGINT or SIGTERM."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
-        await self._stopping.wait()
+        await self._ending.asked()
 
     def stop(self) -> None:
         """End; harmless when repeated. What the service manager keeps for the next one stays."""
-        self._stopping.set()
+        self._ending.ask()
 
     def _end_for_good(self) -> None:
         """End; and there shall be no interface any longer."""

@@ -4,12 +4,14 @@ Rules and a firewall for a full tunnel, a sysctl, name servers. None of it goes 
 each step is written into the undo log first, and every start undoes what a killed one left.
 """
 
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from sacip_tun.config import Config, LeakProtection
+from sacip_tun.config import Config
 from sacip_tun.daemon.setup import routes_of
+from sacip_tun.daemon.wanted import described, firewall_of, names_of, policy_of
 from sacip_tun.linux import (
     dns,
     dns_query,
@@ -22,18 +24,22 @@ from sacip_tun.linux import (
 )
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.firewall import Firewall
-from sacip_tun.linux.policy import PRIVATE, Policy
+from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.routes import Network, Rule
 from sacip_tun.linux.snapshot import Snapshot
-from sacip_tun.linux.undo import UNDO, UndoLog, logs
+from sacip_tun.linux.undo import UNDO, UndoLog, locked, logs
 from sacip_tun.linux.unix import is_live
 from sacip_tun.protocol.address import Host
 
 # The step that stays when a tunnel was killed: what it shut stays shut until somebody opens it.
 KILL_SWITCH = "kill-switch"
 KEPT = frozenset({KILL_SWITCH})
+# The steps that only have to be known: which table is whose, and that PreUp and PostUp were run.
+TABLE, COMMANDS = "table", "commands"
 # What is undone when other name servers come.
 NAMES = frozenset({"resolv.conf", "resolvconf"})
+# What stays for the process that comes next, when that one shall find this host shut.
+SHUT = frozenset(UNDO) - NAMES
 
 
 class Surroundings:
@@ -51,31 +57,71 @@ class Surroundings:
         self.warnings: list[str] = []
         self._names: dns.Names | None = None
         self._routes: tuple[Network, ...] = ()
+        self.adopted = False
+        """Whether all that an earlier process did is still there, and its interface too."""
+        self.held = False
+        """Whether an earlier process left the kill switch on."""
+        self.commands_were_run = False
+        """Whether PreUp and PostUp of an earlier process were, and nothing undid them."""
         self._before = ""
         """What resolv.conf said before anybody was told of ours."""
+
+    def begin(self, config: Config, *, kept: bool) -> Policy | None:
+        """Sweep, and choose what `plan` returns; nobody else does either meanwhile.
+
+        `kept` says that the interface of an earlier process is there and taken back.
+        """
+        with locked(self._directory):
+            self.sweep(kept=kept)
+            self.policy = self.plan(config)
+            self._promise()
+        return self.policy
 
     def plan(self, config: Config) -> Policy | None:
         """Choose the table and the mark of a full tunnel; None where it is none. Raises OSError.
 
-        A full tunnel that is up keeps its table.
+        A full tunnel that is up keeps its table, and so does one that was killed and kept.
         """
         if not config.full_versions:
             return None
         mark = config.interface.fwmark
-        table = self.policy.table if self.policy else policy.free_table(Snapshot.taken(), mark)
+        table = self.policy.table if self.policy else self._free_table(mark)
         return policy_of(config, table, mark or table)
 
-    def sweep(self, config: Config) -> None:
-        """Undo what was left by those that were killed, this interface before all others."""
+    def _free_table(self, mark: int) -> int:
+        others = [log for log in logs(self._directory) if log.interface != self._interface]
+        return policy.free_table(
+            Snapshot.taken(),
+            mark,
+            own=index_of(self._interface),
+            before=next(iter(_tables(self._log)), 0) if self.adopted else 0,
+            promised=[table for log in others if log.is_here for table in _tables(log)],
+        )
+
+    def _promise(self) -> None:
+        if self.policy is not None:
+            self._log.remember(TABLE, table=self.policy.table)
+
+    def sweep(self, *, kept: bool = False) -> None:
+        """Undo what was left by those that were killed, this interface before all others.
+
+        A kill switch of ours stays until we are up. Where the interface was `kept`, all stays that
+        belongs to it: without it packets would leave in clear until we are up.
+        """
+        steps = {step["kind"] for step in self._log.steps()}
         if self._log.is_here:
-            keep = KEPT if config.interface.kill_switch else frozenset[str]()
-            self.warnings += self._log.undo(keep=keep)
+            self.adopted, self.held = kept, KILL_SWITCH in steps
+            self.commands_were_run = kept and COMMANDS in steps
+            ours = resolv_conf.is_ours(resolv_conf.PATH, resolv_conf.marker(self._interface))
+            stays = frozenset(UNDO) - (frozenset() if ours else {"resolv.conf"})
+            self.warnings += self._log.undo(keep=stays if kept else KEPT)
         else:
             # Rules of another network namespace are nobody's here, but files may be the same.
             self._log.undo(keep=frozenset(UNDO) - NAMES)
             self._log.write([])
         for log in leftovers(self._directory):
-            if log.interface == self._interface:
+            # One whose interface is there is kept by a service manager, which starts it again.
+            if log.interface == self._interface or index_of(log.interface):
                 continue
             self.warnings += log.undo(keep=KEPT)
             if log.steps():
@@ -93,10 +139,27 @@ class Surroundings:
             self._heed_marks()
             self._lead(self.policy)
         self.tell_names(config, index)
+        self.warnings += self._log.undo_stale()
 
-    def take_down(self) -> list[str]:
-        """Undo all that was done; returns what could not be undone."""
-        return self._log.undo()
+    @property
+    def is_shut(self) -> bool:
+        """Whether the kill switch is on."""
+        return any(step["kind"] == KILL_SWITCH for step in self._log.steps())
+
+    def commands_run(self, *, done: bool) -> None:
+        """Write down that PreUp and PostUp were run, or that they no longer count."""
+        if done:
+            self._log.remember(COMMANDS)
+        else:
+            self._log.drop(COMMANDS)
+
+    def take_down(self, keep: frozenset[str] = frozenset()) -> list[str]:
+        """Undo all that was done but kinds to `keep`; returns what could not be undone.
+
+        Nothing is put back then.
+        """
+        self.policy = self.firewall = self.resolver = self._names = None
+        return self._log.undo(keep=keep)
 
     def follow(self, config: Config, port: int, mark: int) -> None:
         """Let the firewall and the rules be about another port and mark. Raises as `put_up`."""
@@ -111,19 +174,23 @@ class Surroundings:
         old, self.policy = self.policy, wanted
         self._routes = tuple(routes_of(config, wanted)[wanted.table]) if wanted else ()
         if wanted is not None:
+            self._promise()
             self._shut(config, wanted, port)
         if wanted is not None and old is None:
             self._heed_marks()
         self.change_rules(old, wanted)
         if wanted is None:
-            self._log.undo(keep=frozenset(UNDO) - {"sysctl"})
+            self._log.undo(keep=frozenset(UNDO) - {"sysctl", TABLE})
         if old is not None:
             gone = set(old.dead_ends) - set(wanted.dead_ends if wanted else ())
             for network in gone:
                 policy.delete_dead_end(network, old.table)
+                self._log.forget("dead-end", network=str(network), table=old.table)
         if wanted is None and self.firewall is not None:
             firewall.remove(self._interface)
             self.firewall = None
+            self._log.drop("firewall")
+            self._log.drop(KILL_SWITCH)
         if names_of(config) != self._names:
             self._forget_names(index)
             self.tell_names(config, index)
@@ -142,6 +209,7 @@ class Surroundings:
             self._add_rule(rule)
         for rule in policy.missing(before, after):
             policy.delete_rule(rule)
+            self._log.forget_rule(rule)
 
     def missing_routes(self, snapshot: Snapshot, index: int) -> list[Network]:
         """Return what is not in the tunnel's own table any more."""
@@ -190,9 +258,9 @@ class Surroundings:
     def _outer_servers(self) -> list[Host]:
         """Return the name servers of the network outside, as of now."""
         text = ""
-        if self.resolver == str(resolv_conf.PATH):
-            before = [step["before"] for step in self._log.steps() if step["kind"] == "resolv.conf"]
-            text = dns_query.text_of(before[0]) if before else ""
+        before = [step["before"] for step in self._log.steps() if step["kind"] == "resolv.conf"]
+        if before:
+            text = dns_query.text_of(before[0])
         elif resolved.is_asked():
             text = resolved.UPLINKS.read_text(errors="replace")
         elif self.resolver is None:
@@ -272,35 +340,16 @@ class Surroundings:
             ) from error
 
 
-def names_of(config: Config) -> dns.Names | None:
-    """Return the name servers that a configuration brings, None where it has none."""
-    servers, search = config.interface.dns_servers, config.interface.dns_search
-    exclusive = bool(config.full_versions) or not search
-    return dns.Names(servers, search, exclusive) if servers else None
+def index_of(name: str) -> int:
+    """Return the number of an interface, 0 where there is none."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
 
 
-def policy_of(config: Config, table: int, mark: int) -> Policy:
-    """Return what a configuration wants of its rules."""
-    settings = config.interface
-    # Without IPv6 in the kernel there are no rules for it either.
-    versions = config.full_versions if interface.IPV6.exists() else config.full_versions - {6}
-    return Policy(
-        versions,
-        table,
-        mark,
-        strict=settings.leak_protection is LeakProtection.STRICT,
-        closed=settings.kill_switch,
-        excluded=settings.exclude_ips,
-        local=settings.exclude_local,
-    )
-
-
-def firewall_of(config: Config, wanted: Policy, port: int) -> Firewall:
-    """Return what a configuration wants of the firewall."""
-    settings = config.interface
-    excluded = settings.exclude_ips + (PRIVATE if settings.exclude_local else ())
-    addresses = tuple(a for a in settings.addresses if a.version in wanted.versions)
-    return Firewall(settings.name, addresses, port, wanted.mark, settings.kill_switch, excluded)
+def _tables(log: UndoLog) -> list[int]:
+    return [step["table"] for step in log.steps() if step["kind"] == TABLE]
 
 
 def leftovers(directory: Path) -> list[UndoLog]:
@@ -320,18 +369,3 @@ def recover_names(directory: Path) -> None:
     kinds = {step["kind"] for log in logs(directory) for step in log.steps()}
     if "resolv.conf" not in kinds:
         resolv_conf.recover(resolv_conf.PATH)
-
-
-def described(rule: Rule) -> str:
-    """Return the words of iproute2 that say the same as a rule."""
-    words = ["ip", f"-{rule.version}", "rule", "add", "pref", str(rule.priority)]
-    if rule.inverted:
-        words.append("not")
-    if rule.mask:
-        words += ["fwmark", str(rule.mark)]
-    if rule.destination is not None:
-        words += ["to", str(rule.destination)]
-    words += ["table", str(rule.table)]
-    if rule.suppressed_length >= 0:
-        words += ["suppress_prefixlength", str(rule.suppressed_length)]
-    return " ".join(words)

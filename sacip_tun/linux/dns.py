@@ -67,7 +67,9 @@ def _resolv_conf(interface: str, _index: int, names: Names, log: UndoLog) -> str
 def write_file(interface: str, names: Names, log: UndoLog) -> str:
     """Write resolv.conf itself, and return its path. Raises OSError."""
     path, mark = resolv_conf.PATH, resolv_conf.marker(interface)
-    if not resolv_conf.is_ours(path, mark):
+    if resolv_conf.is_ours(path, mark):
+        log.confirm("resolv.conf")
+    else:
         before = resolv_conf.state(path)
         log.remember("resolv.conf", resource=str(path), before=before, marker=mark)
         resolv_conf.keep(path, before)

@@ -15,7 +15,7 @@ DHCP (option 121, CVE-2024-3661) writes there. `compat` is wg-quick's way, which
 The numbers stand behind rules that the user or another VPN has made, and before main (32766).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -110,12 +110,20 @@ class Policy:
         )
 
 
-def free_table(snapshot: Snapshot, mark: int) -> int:
-    """Return the table of a full tunnel: its FwMark, as wg-quick has it, or the first free one."""
-    if mark and mark not in RESERVED:
-        return mark
-    taken = {route.table for route in snapshot.routes} | {rule.table for rule in snapshot.rules}
-    taken |= {rule.mark for rule in snapshot.rules}
+def free_table(
+    snapshot: Snapshot, mark: int, *, own: int = 0, before: int = 0, promised: Collection[int] = ()
+) -> int:
+    """Return the table of a full tunnel: its FwMark, as wg-quick has it, or the first free one.
+
+    `own` is the interface that it is for, whose routes take nothing. `before` is the table of an
+    earlier process, 0 for none: it has it still. `promised` are those of tunnels that come up.
+    """
+    for number in (mark, before):
+        if number not in RESERVED:
+            return number
+    taken = {route.table for route in snapshot.routes if route.interface != own}
+    taken |= {number for rule in snapshot.rules for number in (rule.table, rule.mark)}
+    taken |= set(promised)
     return next(number for number in range(FIRST_TABLE, ALL_BITS) if number not in taken)
 
 

@@ -176,15 +176,26 @@ class Tun:
         self._device.close()
 
 
+def name_of(descriptor: int) -> str:
+    """Return the interface of a descriptor, nothing where it is no TUN or its interface is gone."""
+    try:
+        return _described(descriptor)[0]
+    except OSError:
+        return ""
+
+
+def _described(descriptor: int) -> tuple[str, int]:
+    name, flags = IFREQ.unpack(fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size)))
+    return name.rstrip(b"\0").decode("ascii", "replace"), flags
+
+
 class _Adopted:
     """A descriptor that somebody else opened; `has_header` tells of the virtio_net_hdr."""
 
     def __init__(self, descriptor: int) -> None:
-        answer = fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size))
-        name, flags = IFREQ.unpack(answer)
+        self.name, flags = _described(descriptor)
         if flags & pytun.IFF_TUN == 0 or flags & pytun.IFF_NO_PI == 0:
             raise OSError(errno.EINVAL, "it is a TAP, or has packet information in front")
-        self.name: str = name.rstrip(b"\0").decode("ascii", "replace")
         self.has_header = bool(flags & pytun.IFF_VNET_HDR)
         self._descriptor = descriptor
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the name says it

@@ -7,14 +7,18 @@ next start or `sacip-tun cleanup` puts everything back exactly.
 1. One JSON object a line, the first says in which network namespace. A step is undone by its kind.
 2. Steps are undone from the last to the first. One that fails stays in the file, and the others
    are undone nevertheless.
-3. Two tunnels may have changed the same thing one after the other. Whichever ends first hands what
+3. A step is there once, however often it is done: what was before is what was there first.
+4. Only one process at a time changes logs: all hold one lock while they do.
+5. Two tunnels may have changed the same thing one after the other. Whichever ends first hands what
    was there before to the one that came after it, unless it is the last one itself.
 """
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from ipaddress import ip_network
 from pathlib import Path
@@ -26,7 +30,29 @@ from sacip_tun.linux.routes import Rule
 
 Step = dict[str, Any]
 
-SUFFIX = ".undo"
+SUFFIX, LOCK = ".undo", ".lock"
+# What tells nothing about which step it is.
+CIRCUMSTANCES = frozenset({"at", "before"})
+_held = set[Path]()
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Let no other process change logs or choose a table meanwhile; may be nested. Raises OSError.
+
+    For one thread: nothing may be awaited inside.
+    """
+    if directory in _held:
+        yield
+        return
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _held.add(directory)
+        yield
+    finally:
+        _held.discard(directory)
+        os.close(descriptor)
 
 
 class UndoLog:
@@ -35,24 +61,46 @@ class UndoLog:
     def __init__(self, directory: Path, interface: str) -> None:
         self.interface = interface
         self._path = directory / f"{interface}{SUFFIX}"
+        self._asked = set[str]()
 
     def remember(self, kind: str, **details: object) -> None:
-        """Write a step down. Raises OSError."""
-        lines: list[Step] = [] if self._path.exists() else [{"namespace": namespace()}]
-        lines.append({"kind": kind, "at": time.time_ns(), **details})
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
+        """Write a step down, unless it is there. Raises OSError."""
+        step = {"kind": kind, "at": time.time_ns(), **details}
+        self._asked.add(_identity(step))
+        with locked(self._path.parent):
+            if any(_identity(known) == _identity(step) for known in self.steps()):
+                return
+            lines: list[Step] = [] if self._path.exists() else [{"namespace": namespace()}]
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write("".join(json.dumps(line) + "\n" for line in [*lines, step]))
+
+    def confirm(self, kind: str) -> None:
+        """Take the steps of a kind that are there for steps of now."""
+        self._asked |= {_identity(step) for step in self.steps() if step["kind"] == kind}
 
     def rule(self, rule: Rule) -> None:
         """Write down that a rule is about to be added."""
-        destination = rule.destination and str(rule.destination)
-        self.remember("rule", rule={**asdict(rule), "destination": destination})
+        self.remember("rule", rule=_facts(rule))
 
     def drop(self, kind: str) -> None:
         """Forget the steps of a kind: they are not ours to undo any more."""
-        self.write([step for step in self.steps() if step["kind"] != kind])
+        self._only(lambda step: step["kind"] != kind)
+
+    def forget(self, kind: str, **details: object) -> None:
+        """Forget a step: somebody else may do the same now, and it is theirs."""
+        gone = _identity({"kind": kind, **details})
+        self._only(lambda step: _identity(step) != gone)
+
+    def forget_rule(self, rule: Rule) -> None:
+        """Forget that a rule was added."""
+        self.forget("rule", rule=_facts(rule))
+
+    def _only(self, kept: Callable[[Step], bool]) -> None:
+        if self._path.exists():
+            with locked(self._path.parent):
+                self.write([step for step in self.steps() if kept(step)])
 
     def steps(self) -> list[Step]:
         """Return the steps in their order. What was being written when power failed is no step."""
@@ -65,17 +113,27 @@ class UndoLog:
 
     def undo(self, *, keep: frozenset[str] = frozenset()) -> list[str]:
         """Undo all but kinds to `keep`; returns what could not be undone, and why."""
+        return self._undo(lambda step: step["kind"] not in keep)
+
+    def undo_stale(self) -> list[str]:
+        """Undo what only an earlier process asked for; returns as `undo`."""
+        return self._undo(lambda step: _identity(step) not in self._asked)
+
+    def _undo(self, meant: Callable[[Step], bool]) -> list[str]:
+        if not self._path.exists():
+            return []
         problems, left = list[str](), list[Step]()
-        for step in reversed(self.steps()):
-            try:
-                if step["kind"] in keep:
+        with locked(self._path.parent):
+            for step in reversed(self.steps()):
+                try:
+                    if not meant(step):
+                        left.append(step)
+                    elif not self._handed_over(step):
+                        UNDO[step["kind"]](step)
+                except (OSError, InterfaceError, KeyError, ValueError) as error:
+                    problems.append(f"{step['kind']} of {self.interface}: {error}")
                     left.append(step)
-                elif not self._handed_over(step):
-                    UNDO[step["kind"]](step)
-            except (OSError, InterfaceError, KeyError, ValueError) as error:
-                problems.append(f"{step['kind']} of {self.interface}: {error}")
-                left.append(step)
-        self.write(left[::-1])
+            self.write(left[::-1])
         return problems
 
     def _handed_over(self, step: Step) -> bool:
@@ -134,6 +192,20 @@ def namespace() -> str:
     return f"{status.st_dev}:{status.st_ino}"
 
 
+def _identity(step: Mapping[str, object]) -> str:
+    """Return what is the same for a step that is done again."""
+    facts = {name: value for name, value in step.items() if name not in CIRCUMSTANCES}
+    return json.dumps(facts, sort_keys=True)
+
+
+def _facts(rule: Rule) -> Step:
+    return {**asdict(rule), "destination": rule.destination and str(rule.destination)}
+
+
+def _nothing(_step: Step) -> None:
+    """Undo what only had to be known."""
+
+
 def _undo_rule(step: Step) -> None:
     facts = dict(step["rule"])
     if facts["destination"] is not None:
@@ -142,6 +214,8 @@ def _undo_rule(step: Step) -> None:
 
 
 UNDO: Mapping[str, Callable[[Step], None]] = {
+    "table": _nothing,
+    "commands": _nothing,
     "rule": _undo_rule,
     "dead-end": lambda step: policy.delete_dead_end(ip_network(step["network"]), step["table"]),
     "firewall": lambda step: firewall.remove(step["interface"]),

@@ -19,3 +19,13 @@ def test_what_is_not_running_ends_with_3(run):
 
 def test_a_name_is_needed(run):
     assert run("down")[0] == 2
+
+
+def test_an_interface_that_outlived_its_daemon_is_not_down(run, directories):
+    """A service manager keeps it: what its kill switch shut stays shut."""
+    left = directories.run / "lo.undo"
+    left.write_text('{"namespace": "1:2"}\n{"kind": "kill-switch", "interface": "lo"}\n')
+    code, out, err = run("down", "lo")
+    assert (code, out) == (1, "")
+    assert "systemctl stop sacip-tun@lo" in err
+    assert "kill-switch" in left.read_text()

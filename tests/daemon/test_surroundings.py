@@ -1,12 +1,18 @@
 """What is swept at a start: ours, others', and what belongs to another network namespace."""
 
 import socket
+from ipaddress import ip_network
 
 import pytest
 
 from sacip_tun.config import parse
-from sacip_tun.daemon.surroundings import Surroundings, leftovers, names_of, policy_of, routes_of
+from sacip_tun.daemon import surroundings as module
+from sacip_tun.daemon.setup import routes_of
+from sacip_tun.daemon.surroundings import Surroundings, leftovers
+from sacip_tun.daemon.wanted import names_of, policy_of
 from sacip_tun.linux import undo
+from sacip_tun.linux.routes import Rule
+from sacip_tun.linux.snapshot import Snapshot
 from sacip_tun.linux.undo import UndoLog
 from sacip_tun.protocol.keys import clamped, to_base64
 
@@ -29,27 +35,89 @@ def kinds(steps):
     return [step["kind"] for step in steps]
 
 
-def swept(directory, settings):
+def swept(directory, **how):
     surroundings = Surroundings("wg0", directory, lambda _line: None)
-    surroundings.sweep(settings)
-    return surroundings.warnings
+    surroundings.sweep(**how)
+    return surroundings
 
 
-def test_ours_is_undone_but_for_a_kill_switch_that_is_wanted_again(tmp_path, undone):
+def test_ours_is_undone_but_for_a_kill_switch_that_stays_until_it_is_up(tmp_path, undone):
     log = UndoLog(tmp_path, "wg0")
     for kind in ("kill-switch", "rule"):
         log.remember(kind)
-    assert swept(tmp_path, config("KillSwitch = yes\n")) == []
+    found = swept(tmp_path)
+    assert (found.warnings, found.held, found.adopted) == ([], True, False)
     assert (kinds(undone), kinds(log.steps())) == (["rule"], ["kill-switch"])
-    swept(tmp_path, config())
+    split = config(networks="10.66.0.0/16")
+    found.put_up(split, 7, 51820)
     assert kinds(undone) == ["rule", "kill-switch"]
+    assert log.steps() == []
+
+
+def test_what_belongs_to_an_interface_that_was_kept_stays_until_it_is_stale(
+    tmp_path, undone, monkeypatch
+):
+    """The same table, the sysctl of before, and each step once."""
+    done = []
+    monkeypatch.setattr(module.policy, "add_rule", done.append)
+    monkeypatch.setattr(module.firewall, "install", done.append)
+    monkeypatch.setattr(module.policy, "add_dead_end", lambda *_what: None)
+    monkeypatch.setattr(module.sysctl, "read", lambda _name: "1")
+    monkeypatch.setattr(module.Snapshot, "taken", Snapshot)
+    log = UndoLog(tmp_path, "wg0")
+    old = policy_of(config(), 51833, 51833)
+    log.remember("table", table=51833)
+    log.remember("sysctl", resource=module.sysctl.SRC_VALID_MARK, before="0")
+    for rule in (*old.rules, Rule(4, 32100, destination=ip_network("10.0.0.0/8"))):
+        log.rule(rule)
+    log.remember("resolvconf", name="wg0")
+    found = Surroundings("wg0", tmp_path, lambda _line: None)
+    wanted = found.begin(config("KillSwitch = yes\n"), kept=True)
+    assert (undone, wanted.table, wanted.mark) == ([], 51833, 51833)
+    found.put_up(config("KillSwitch = yes\n"), 7, 51820)
+    assert [(step["kind"], step.get("name", "")) for step in undone] == [
+        ("resolvconf", "wg0"),
+        ("rule", ""),
+    ]
+    assert undone[1]["rule"]["destination"] == "10.0.0.0/8"
+    assert sorted(kinds(log.steps())) == sorted(
+        ["table", "sysctl", "rule", "rule", "kill-switch", "dead-end", "dead-end"]
+    )
+    assert [s["before"] for s in log.steps() if s["kind"] == "sysctl"] == ["0"]
+
+
+def test_what_is_taken_away_while_it_runs_is_not_undone_later(tmp_path, undone, monkeypatch):
+    """Another tunnel may have laid the same rule by then."""
+    for name in ("add_rule", "delete_rule", "delete_dead_end"):
+        monkeypatch.setattr(module.policy, name, lambda *_what: None)
+    monkeypatch.setattr(module.firewall, "remove", lambda _name: None)
+    found = Surroundings("wg0", tmp_path, lambda _line: None)
+    log = UndoLog(tmp_path, "wg0")
+    old = policy_of(config("KillSwitch = yes\n"), 51820, 51820)
+    found.change_rules(None, old)
+    log.remember("kill-switch", interface="wg0")
+    for network in old.dead_ends:
+        log.remember("dead-end", network=str(network), table=51820)
+    found.policy, found.firewall = old, object()
+    found.change(config(networks="10.66.0.0/16"), None, 7, 51820)
+    assert (undone, log.steps()) == ([], [])
+
+
+def test_two_that_start_together_promise_themselves_two_tables(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.Snapshot, "taken", Snapshot)
+    monkeypatch.setattr(module, "is_live", lambda _path: True)
+    found = [
+        Surroundings(name, tmp_path, lambda _line: None).begin(config(), kept=False)
+        for name in ("wg0", "wg1")
+    ]
+    assert [wanted.table for wanted in found] == [51820, 51821]
 
 
 def test_the_kill_switch_of_another_stays_and_is_told(tmp_path, undone):
     log = UndoLog(tmp_path, "wg7")
     for kind in ("kill-switch", "rule"):
         log.remember(kind)
-    (warning,) = swept(tmp_path, config())
+    (warning,) = swept(tmp_path).warnings
     assert "sacip-tun cleanup wg7" in warning
     assert (kinds(undone), kinds(log.steps())) == (["rule"], ["kill-switch"])
 
@@ -60,7 +128,7 @@ def test_what_runs_is_left_alone(tmp_path, undone):
         listener.bind(str(tmp_path / "wg7.sock"))
         listener.listen()
         assert leftovers(tmp_path) == []
-        swept(tmp_path, config())
+        swept(tmp_path)
     assert undone == []
 
 
@@ -71,7 +139,7 @@ def test_of_another_network_namespace_only_files_are_undone(tmp_path, undone):
             log.remember(kind)
         path = tmp_path / f"{name}.undo"
         path.write_text(path.read_text().replace(undo.namespace(), "1:2"))
-    swept(tmp_path, config())
+    swept(tmp_path)
     assert kinds(undone) == ["resolvconf"]
     assert [log.interface for log in undo.logs(tmp_path)] == ["wg7"]
 

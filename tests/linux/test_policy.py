@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from sacip_tun.daemon.surroundings import described
+from sacip_tun.daemon.wanted import described
 from sacip_tun.linux.policy import FIRST_TABLE, Policy, free_table
 from sacip_tun.linux.routes import DEFAULT_RULES, Route, RoutingTables, Rule
 from sacip_tun.linux.snapshot import Snapshot
@@ -81,3 +81,7 @@ def test_the_table_is_the_mark_or_the_first_that_nobody_uses():
         rules=(Rule(4, 5, table=FIRST_TABLE + 1), Rule(4, 5, mark=FIRST_TABLE + 2)),
     )
     assert free_table(taken, 0) == FIRST_TABLE + 3
+    assert free_table(taken, 0, promised=[FIRST_TABLE + 3]) == FIRST_TABLE + 4
+    assert free_table(taken, 0, own=ETH) == FIRST_TABLE
+    assert free_table(taken, 0, before=FIRST_TABLE + 1) == FIRST_TABLE + 1
+    assert free_table(taken, 0x1234, before=FIRST_TABLE + 1) == 0x1234

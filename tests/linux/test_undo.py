@@ -1,10 +1,12 @@
 """The undo log: what is undone, in which order, and what is handed on."""
 
+import fcntl
+
 import pytest
 
 from sacip_tun.linux import undo
 from sacip_tun.linux.policy import Policy
-from sacip_tun.linux.undo import UndoLog, logs
+from sacip_tun.linux.undo import UndoLog, locked, logs
 
 
 @pytest.fixture
@@ -67,6 +69,31 @@ def test_who_came_later_puts_back_what_was_before_both(tmp_path, undone):
     second.undo()
     assert [step["before"] for step in undone] == ["0"]
     assert kinds(third.steps()) == ["sysctl"]
+
+
+def test_a_step_that_is_done_again_is_there_once_with_what_was_first(tmp_path, undone):
+    first, second = (UndoLog(tmp_path, "a") for _ in range(2))
+    first.remember("sysctl", resource="x", before="0")
+    first.remember("rule", rule={"mark": 1})
+    second.remember("sysctl", resource="x", before="1")
+    assert [(s["kind"], s.get("before")) for s in first.steps()] == [
+        ("sysctl", "0"),
+        ("rule", None),
+    ]
+    assert second.undo_stale() == []
+    assert (kinds(undone), kinds(first.steps())) == (["rule"], ["sysctl"])
+    first.forget("sysctl", resource="x")
+    assert logs(tmp_path) == []
+
+
+def test_one_process_at_a_time_changes_logs(tmp_path):
+    log = UndoLog(tmp_path, "a")
+    with locked(tmp_path):
+        log.remember("rule")  # within the lock that is held already
+        with (tmp_path / undo.LOCK).open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with (tmp_path / undo.LOCK).open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_half_a_line_is_no_step(tmp_path, undone):

@@ -96,6 +96,9 @@ def test_as_wg_quick_does_it_such_a_route_goes_first(there) -> None:
     assert SITE in {packet.destination for packet in leaked}
 
 
+KILL_SWITCH = ("--kill-switch",)
+
+
 def test_the_kill_switch_holds_while_nobody_runs_and_cleanup_opens_it(there) -> None:
     before = is_there(there.laptop)
     laptop = Laptop(there.laptop)
@@ -110,6 +113,10 @@ def test_the_kill_switch_holds_while_nobody_runs_and_cleanup_opens_it(there) -> 
     assert "the kill switch" in other.up().stderr
     other.down()
     assert not reaches(there.laptop, SITE)
+    for laptop.lines, options in ((("PreUp = false",), ()), (("PostUp = false",), KILL_SWITCH)):
+        laptop.write()  # an `up` that fails opens nothing
+        assert laptop.run("up", str(laptop.path), *options).returncode == 1
+        assert not reaches(there.laptop, SITE)
     done = laptop.run("cleanup", laptop.name)
     assert (done.returncode, done.stderr) == (0, "")
     assert is_there(there.laptop) == before

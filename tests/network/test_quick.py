@@ -4,6 +4,8 @@ Where it is the measure, Debian's wg-quick does it too, with wireguard-go below.
 """
 
 import re
+import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import pytest
 from ethernet import wait_until
 from full_tunnel import HUB, SITE, Laptop, World, hub_for, is_there, reaches, world
 
+from sacip_tun.agreement import RUN_DIRECTORY
 from sacip_tun.lab.namespaces import interface_name
 from sacip_tun.lab.tunnel import PROGRAM, Keys
+from sacip_tun.linux.unix import UAPI_DIRECTORY
 
 pytestmark = pytest.mark.network
 
@@ -126,6 +130,34 @@ def test_what_is_asked_while_it_comes_up_waits_and_erases_nothing(alone) -> None
     alone.host.ip(f"link del {alone.name}")
     wait_until(lambda: alone.run("status", alone.name).returncode == 3, "it did not end")
     assert alone.path.read_text() == text
+
+
+def test_nothing_comes_back_while_it_goes_down(alone) -> None:
+    """Whoever watches sees the rules go, and PostDown gives it time."""
+    before = is_there(alone.host)
+    alone.lines = ("KillSwitch = yes", "PostDown = sleep 0.5")
+    alone.up()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(UAPI_DIRECTORY / f"{alone.name}.sock"))
+        client.sendall(b"set=1\n")
+        alone.down()
+    assert is_there(alone.host) == before
+
+
+def test_sigterm_ends_a_start_that_is_under_way_and_undoes_it(alone) -> None:
+    before = is_there(alone.host)
+    flag = alone.host.network.directory / "flag"
+    alone.lines = ("KillSwitch = yes", f"PostUp = touch {flag}; sleep 60")
+    alone.write()
+    command = [*PROGRAM, "up", "--foreground", str(alone.path)]
+    process = alone.host.start(command)
+    wait_until(flag.exists, "no PostUp")
+    assert is_there(alone.host) != before
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+    assert is_there(alone.host) == before
+    assert alone.name not in alone.host.ip("link show")
+    assert not (RUN_DIRECTORY / f"{alone.name}.undo").exists()
 
 
 # The same file, with Debian's wg-quick

@@ -7,15 +7,20 @@ laptop eth0 192.168.1.22    hub eth0 192.168.1.101
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from capture import Capture
+from full_tunnel import SITE, Laptop, hub_for, in_clear, is_there, reaches, world
 from plain_tunnel import PlainTunnel
 from supervisor import Supervisor
 
+from sacip_tun.agreement import RUN_DIRECTORY
 from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.lab.namespaces import Host, Network
 from sacip_tun.lab.tunnel import Keys, LabTunnel, Remote
+from sacip_tun.linux.undo import UndoLog
 
 pytestmark = pytest.mark.network
 
@@ -185,3 +190,45 @@ def test_down_ends_it_for_good_also_where_a_copy_is_kept(home: Home) -> None:
     assert home.supervisor.process is not None
     assert home.supervisor.process.wait(5) == 0
     assert home.supervisor.store == {}
+
+
+def again(laptop: Laptop, supervisor: Supervisor, number: signal.Signals) -> None:
+    """End the process, and start the next one, which finds what the first had done."""
+    rules, routes = (laptop.host.ip(line) for line in ("rule", "route show table all"))
+    supervisor.kill(number)
+    refused = laptop.run("down", laptop.name)
+    assert (refused.returncode, "systemctl stop" in refused.stderr) == (1, True), refused
+    supervisor.start()
+    assert [laptop.host.ip(line) for line in ("rule", "route show table all")] == [rules, routes]
+    assert reaches(laptop.host, SITE, tries=3)
+    assert "send refused" not in supervisor.log
+
+
+@pytest.mark.parametrize("shut", [True, False])
+def test_a_full_tunnel_leaks_nothing_until_the_next_process_is_up(network, shut) -> None:
+    there = world(network)
+    made = network.directory / "made"
+    before = is_there(there.laptop)
+    # What cannot be done twice.
+    lines = (f"KillSwitch = {'yes' if shut else 'no'}", f"PostUp = mkdir {made}")
+    laptop = Laptop(there.laptop, (*lines, f"PostDown = rmdir {made}"))
+    hub_for(there, laptop)
+    laptop.write()
+    with Supervisor(there.laptop, str(laptop.path)) as supervisor:
+        supervisor.start()
+        assert reaches(there.laptop, SITE, tries=5)
+        outside = Capture(there.laptop)
+        there.laptop.start(["ping", "-n", "-q", "-i", "0.02", SITE])
+        again(laptop, supervisor, signal.SIGKILL)
+        if shut:
+            again(laptop, supervisor, signal.SIGTERM)
+            log = UndoLog(RUN_DIRECTORY, laptop.name)
+            kinds = Counter(step["kind"] for step in log.steps())
+            assert (kinds["kill-switch"], kinds["rule"], kinds["dead-end"]) == (1, 2, 2)
+        assert in_clear(outside.stop()) == []
+    # A restart cannot be told from a stop: what is to be shut is.
+    assert reaches(there.laptop, SITE) is not shut
+    assert not made.exists()
+    if shut:
+        assert laptop.run("cleanup", laptop.name).returncode == 0
+    assert is_there(there.laptop) == before
