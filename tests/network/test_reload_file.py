@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from ethernet import wait_until
 from full_tunnel import EVERYTHING, HUB, SITE, Laptop, World, hub_for, is_there, reaches, world
 
 from sacip_tun.lab.connection import Connection, survived
@@ -68,6 +69,7 @@ def test_a_file_that_cannot_be_changes_nothing(there) -> None:
     state = is_there(there.laptop), there.laptop.ip(f"address show dev {laptop.name}")
     taken = ["-c", "import socket,time;s=socket.socket(2,2);s.bind(('',51999));time.sleep(60)"]
     there.laptop.start([shutil.which("python3"), *taken])
+    wait_until(lambda: "51999" in there.laptop.run(["ss", "-ulnH"]).stdout, "it is not taken")
     for lines, addresses, code in (
         (("KillSwitch = perhaps",), laptop.addresses, 5),
         (("ListenPort = 51999", "MTU = 1300"), "10.9.0.2/24, fd09::2/64, 10.9.0.22/24", 1),
