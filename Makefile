@@ -4,7 +4,8 @@ PYTHON := .venv/bin/python
 # The lab and the tests build network namespaces: as root, by sudo where that is needed.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 
-# Tests wait most of their time, so two at a time; the tests of one file share what they built.
+# Tests wait most of their time, so two at a time; the tests of one file share what they built. Those
+# that want no retransmission at all, or are about moments, are run by themselves.
 PARALLEL := -n 2 --dist loadfile
 
 .PHONY: demo lab test check unit network containers performance handover deb clean
@@ -30,7 +31,8 @@ unit: .venv/ready-for-tests
 	$(PYTHON) -m pytest -q $(PARALLEL) -m "not network"
 
 network: .venv/ready-for-tests
-	$(AS_ROOT) $(PYTHON) -m pytest -q $(PARALLEL) -m "network and not slow and not containers"
+	$(AS_ROOT) $(PYTHON) -m pytest -q $(PARALLEL) -m "network and not slow and not containers and not alone"
+	$(AS_ROOT) $(PYTHON) -m pytest -q -m "alone and not slow"
 
 containers: .venv/ready-for-tests
 	tools/system-packages lab

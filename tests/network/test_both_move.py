@@ -16,7 +16,7 @@ from written import Hosts, WrittenTunnel
 from sacip_tun.lab.namespaces import Host
 from sacip_tun.lab.tunnel import LabTunnel, Remote
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 OLD, NEW = "192.168.1.22/24", "192.168.1.2/24"
 PEER_OLD, PEER_NEW = "192.168.1.101/24", "192.168.1.7/24"

@@ -16,7 +16,7 @@ from crowd import crowd
 from sacip_tun.lab.namespaces import Network
 from sacip_tun.lab.tunnel import LabTunnel, Remote
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 COUNT = 10_000
 

@@ -18,7 +18,7 @@ from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.lab.namespaces import Host, Network, interface_name
 from sacip_tun.lab.tunnel import PROGRAM, Keys
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 OLD, NEW = "192.168.1.22/24", "192.168.1.2/24"
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

@@ -13,7 +13,7 @@ import pytest
 from sacip_tun.lab.namespaces import Host, Network
 from sacip_tun.lab.tunnel import LabTunnel, Remote
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 FLOOD = str(Path(__file__).with_name("flood.py"))
 HUB = "192.168.1.101"

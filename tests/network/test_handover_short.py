@@ -9,7 +9,7 @@ from handover import complaints, short_trial
 from moves import MOVES
 from verdict import Outcome
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 
 @pytest.mark.parametrize("move", [move for move in MOVES if move.short], ids=lambda move: move.name)

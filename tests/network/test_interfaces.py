@@ -10,7 +10,7 @@ from ethernet import at, wait_until
 from live import Live
 from test_access_points import ETH, WLAN, moved, net, up
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 __all__ = ["net"]
 

@@ -13,7 +13,7 @@ from live import Live
 
 from sacip_tun.lab.tunnel import LabTunnel
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 OLD, NEW = "192.168.1.22/24", "192.168.1.2/24"
 # protocol.md 8 aims at 20 ms and 60 ms; two processors carry both ends, four programs and the rest

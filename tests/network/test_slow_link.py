@@ -11,7 +11,7 @@ from sacip_tun.lab.namespaces import Host, Network
 from sacip_tun.lab.tunnel import LabTunnel, Remote
 from sacip_tun.protocol.errors import Drop
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 HUB, MOVER = "192.168.1.101", "192.168.1.22"
 # Mbit/s that each flow wants, and seconds for which it could at that rate.
