@@ -15,6 +15,9 @@ from sacip_tun.protocol.tai64n import timestamp
 from sacip_tun.protocol.timers import Timer
 from sacip_tun.protocol.whereabouts import Whereabouts
 
+# From one call to the next in seconds, however urgent: who is called twice in one moment answers
+# the first alone (limits.INITIATIONS_PER_SECOND), and we could not read that answer any more.
+MOMENT = 2 / limits.INITIATIONS_PER_SECOND
 # Initiations 5 s apart: as many may well be lost.
 FORLORN_AFTER = 2
 
@@ -68,6 +71,7 @@ class Initiator:
     __slots__ = (
         "_attempts",
         "_context",
+        "_early",
         "_marked",
         "_peer",
         "_rotation",
@@ -85,7 +89,7 @@ class Initiator:
         self._timestamp: bytes | None = None
         self._attempts = 0
         self._rotation = 0
-        self._urgent = False
+        self._urgent = self._early = False
         self.attempted: float | None = None
 
     @property
@@ -105,12 +109,16 @@ class Initiator:
 
     def start(self, *, now: float, urgent: bool = False) -> None:
         """Send an initiation unless one is under way or 5 s have not passed since the last."""
-        recent = self.attempted is not None and now - self.attempted < limits.REKEY_TIMEOUT
-        if not urgent and (recent or self.under_way):
+        since = float("inf") if self.attempted is None else now - self.attempted
+        if not urgent and (since < limits.REKEY_TIMEOUT or self.under_way):
             return
         self._attempts = self._rotation = 0
         self._urgent = urgent
-        self._initiate(now=now)
+        if since < MOMENT and self.under_way:
+            self._early = True
+            self._peer.arm(Timer.RETRY_HANDSHAKE, now - since + MOMENT)
+        else:
+            self._initiate(now=now)
 
     def end(self) -> None:
         """A session stands: wait for nothing any more."""
@@ -121,6 +129,9 @@ class Initiator:
         """No answer in time (Timer.RETRY_HANDSHAKE): try again, or give up."""
         if self._peer.detached:
             self._peer.arm(Timer.RETRY_HANDSHAKE, now + limits.REKEY_TIMEOUT)
+            return
+        if self._early:
+            self._initiate(now=now)
             return
         self._attempts += 1
         if self._attempts > limits.MAX_HANDSHAKE_RETRIES:
@@ -143,7 +154,7 @@ class Initiator:
 
     def _initiate(self, *, now: float) -> None:
         peer = self._peer
-        self.attempted = now
+        self.attempted, self._early = now, False
         patience = limits.REKEY_TIMEOUT + self._context.jitter(limits.REKEY_JITTER)
         peer.arm(Timer.RETRY_HANDSHAKE, now + patience)
         if not peer.destinations or peer.detached:

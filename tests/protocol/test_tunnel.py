@@ -1,13 +1,15 @@
 """Two tunnels and a network in memory: the WireGuard transport as users see it."""
 
 from ipaddress import ip_network
+from itertools import pairwise
 
 import pytest
 from simulation import connected, endpoint, pair
 
 from sacip_tun.protocol.errors import Drop, LocalError
-from sacip_tun.protocol.events import HandshakeCompleted, HandshakeGaveUp
+from sacip_tun.protocol.events import HandshakeCompleted, HandshakeGaveUp, HandshakeUnanswered
 from sacip_tun.protocol.hold import HOLD_PACKETS
+from sacip_tun.protocol.initiator import MOMENT
 from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import TIMERS_AT_ONCE
 
@@ -347,6 +349,19 @@ def test_each_initiation_goes_to_the_address_in_use_whatever_else_is_tried() -> 
     assert len(tries) >= 3
     assert all("192.168.1.201" in places for places in tries.values())
     assert any(str(remote.active.host) in places for places in tries.values())
+
+
+def test_two_reasons_in_one_moment_are_two_calls_that_can_both_be_answered() -> None:
+    """As after a restart: packets wait already, and then the name is resolved."""
+    world, a, _ = pair()
+    a.send("10.9.0.2", b"waits")
+    a.peer.resolved((endpoint("192.168.1.101"), endpoint("192.168.1.201")), now=world.now)
+    world.settle(a)
+    world.run(0.2)
+    assert a.peer.last_handshake is not None
+    assert not a.of(HandshakeUnanswered)
+    calls = [when for when, *_, data in world.sent if len(data) == 148]
+    assert all(later - first >= MOMENT or later == first for first, later in pairwise(calls))
 
 
 def test_thousands_of_timers_are_handled_in_parts() -> None:
