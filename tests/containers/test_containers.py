@@ -65,9 +65,9 @@ def test_a_taken_subnet_is_named_and_another_one_can_be_given(environment) -> No
     lab, other = Lab(environment), Lab({**environment, "LAB_NET": "10.78"})
     lab.docker("network", "create", "--subnet", "10.77.4.0/24", "taken")
     with pytest.raises(SetupError, match=r"LAB_NET=10\.78"):
-        lab.compose("up", "--no-start", "router")
+        lab.compose("up", "--no-start", "--no-deps", "router")
     lab.compose("down", "-v")
-    other.compose("up", "--no-start", "router")
+    other.compose("up", "--no-start", "--no-deps", "router")
     other.compose("down", "-v")
     lab.docker("network", "rm", "taken")
 
@@ -76,7 +76,7 @@ def test_a_machine_in_a_subnet_of_the_lab_keeps_its_route(environment) -> None:
     lab, lan = Lab(environment), "ip link add lan type veth peer name far && ip link set far up"
     lan += " && ip link set lan up && ip addr add 10.77.4.77/24 dev lan"
     machine(environment, lan)
-    lab.compose("up", "--no-start", "router")
+    lab.compose("up", "--no-start", "--no-deps", "router")
     seen = machine(environment, "ip -o -4 route get 10.77.4.10; ip -o -4 addr show to 10.77.0.0/16")
     lab.compose("down", "-v")
     machine(environment, "ip link del lan")
