@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -11,24 +12,27 @@ from subprocess import DEVNULL, STDOUT, CompletedProcess, Popen
 from types import TracebackType
 from typing import IO, Self
 
-from engine import run
+from engine import PATIENCE, last_line, run, undisturbed
 
 from sacip_tun.linux.errors import SetupError
 
 TREE = Path(__file__).resolve().parents[1]
 IMAGE = "sacip-tun-lab"
 HUB, LAPTOP = "sacip-hub", "sacip-laptop"
+PROJECT = '{{.Label "com.docker.compose.project"}}'
+# What has the same name in whatever project the lab is up: so there is one lab in an engine.
+NAMED = {
+    ("ps", "-a", "--format", "{{.Names}} " + PROJECT): (HUB, LAPTOP),
+    ("network", "ls", "--format", "{{.Name}} " + PROJECT): ("sacip-wifi", "sacip-lte"),
+}
 # How long the lab may take to be healthy, in seconds.
 HEALTHY = 90.0
 
 Environment = Mapping[str, str]
 
-ANOTHER = "a lab is up already; take it down first: docker compose down -v"
 # What Docker says of a lab that cannot be made here, and what helps.
 REMEDIES = {
     "Pool overlaps": "another network of this machine has these addresses: LAB_NET=10.78 make lab",
-    "is already in use by container": ANOTHER,
-    "incorrect label": ANOTHER,
     "/dev/net/tun": "load the kernel's module: modprobe tun",
     "Cannot connect to the Docker daemon": "start the engine, or leave it to: make lab",
 }
@@ -45,6 +49,7 @@ class Lab:
         self.net = self.environment.get("LAB_NET") or "10.77"
 
     def __enter__(self) -> Self:
+        self._require_no_other()
         made = tempfile.TemporaryDirectory(prefix="sacip-tun-lab-")
         self._directory = made
         try:
@@ -63,9 +68,9 @@ class Lab:
     ) -> None:
         self._down()
 
-    def compose(self, *words: str) -> CompletedProcess[str]:
-        """Run compose. Raises SetupError with a remedy where one is known, CalledProcessError."""
-        done = run([*self._command, *words], self.environment, check=False)
+    def compose(self, *words: str, patience: float = PATIENCE) -> CompletedProcess[str]:
+        """Run compose. Raises SetupError with a remedy where one is known, TimeoutExpired."""
+        done = self._compose(*words, patience=patience)
         if done.returncode:
             said = f"{done.stdout}{done.stderr}".strip()
             remedy = next((cure for sign, cure in REMEDIES.items() if sign in said), None)
@@ -74,7 +79,7 @@ class Lab:
 
     def docker(self, *words: str, check: bool = True) -> CompletedProcess[str]:
         """Run `docker WORDS`. Raises CalledProcessError."""
-        return run(["docker", *words], self.environment, check=check)
+        return run(["docker", *words], self.environment, check=check, apart=True)
 
     def container(self, part: str) -> "Container":
         """Return a running part of the lab."""
@@ -109,7 +114,8 @@ class Lab:
             while (state := self._health(name)) != "healthy":
                 if time.monotonic() > deadline:
                     said = self.docker("logs", "--tail", "20", name, check=False)
-                    raise SetupError(f"{name} is {state}", f"{said.stdout}{said.stderr}")
+                    cause = f"{name} is {state}: {last_line(said.stdout + said.stderr)}"
+                    raise SetupError(cause, f"docker compose up; docker logs {name}")
                 time.sleep(0.2)
 
     def _health(self, name: str) -> str:
@@ -117,13 +123,41 @@ class Lab:
         words = self.docker("inspect", "-f", form, name, check=False).stdout.split()
         return "not there" if not words else words[1] if words[0] == "running" else words[0]
 
+    def _compose(self, *words: str, patience: float = PATIENCE) -> CompletedProcess[str]:
+        command = [*self._command, *words]
+        return run(command, self.environment, check=False, timeout=patience, apart=True)
+
+    def _require_no_other(self) -> None:
+        found = self._present()
+        if not found:
+            return
+        # Up or stopped, it is somebody's: `up` here would fail, and `down` take its networks away.
+        name, _, project = found[0].partition(" ")
+        whose = f" -p {project}" if project else ""
+        down = f"{' '.join(self._command)}{whose} down -v"
+        raise SetupError(f"a lab is up already: {name} is there", f"take it down first: {down}")
+
+    def _present(self) -> list[str]:
+        """Return what there is of a lab, the name and the project of each."""
+        found = []
+        for command, names in NAMED.items():
+            filters = [f"--filter=name=^{name}$" for name in names]
+            found += self.docker(*command, *filters, check=False).stdout.splitlines()
+        return found
+
     def _down(self) -> None:
-        for process in self._started:
-            with process:
-                process.kill()
-        # Nothing in it has anything to save.
-        run([*self._command, "down", "-v", "-t", "0"], self.environment, check=False)
-        self._directory.cleanup()
+        with undisturbed():
+            for process in self._started:
+                with process:
+                    process.kill()
+            # Nothing in it has anything to save.
+            done = self._compose("down", "-v", "-t", "0")
+            left = self._present()
+            if done.returncode or left:
+                what = ", ".join(left) or "all of it"
+                said = last_line(done.stderr)
+                print(f"lab: could not remove {what}: {said}", file=sys.stderr)
+            self._directory.cleanup()
 
 
 class Container:

@@ -19,7 +19,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,8 +35,12 @@ CERTIFICATES = Path("/usr/local/share/ca-certificates")
 CGROUPS = Path("/sys/fs/cgroup")
 # Without a bridge and rules: what is built uses the network that the engine is in.
 ALONE = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
-# Seconds for the engine to answer and to end, and for the longest command.
-START, END, PATIENCE = 30.0, 10.0, 300.0
+# Where what is written does not wait for a disk, if it has room for the base system, in bytes.
+MEMORY, ROOM = Path("/dev/shm"), 600 * 1024 * 1024  # noqa: S108
+# A build downloads through the proxies that this machine does.
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+# Seconds for the engine to answer and to end, for a command, and for one that downloads.
+START, END, PATIENCE, DOWNLOAD = 30.0, 10.0, 300.0, 900.0
 
 _ENDINGS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _engines = itertools.count(1)
@@ -71,12 +76,8 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # A second signal must not leave half of it behind.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
-        try:
+        with undisturbed():
             self._stack.close()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -93,12 +94,13 @@ class Engine:
         if shutil.which("debootstrap") is None:
             raise SetupError("debootstrap is missing", "tools/system-packages lab")
         # In memory: the packages of a base system are written and synced one by one.
-        with tempfile.TemporaryDirectory(prefix="sacip-tun-base-", dir="/dev/shm") as name:
+        with tempfile.TemporaryDirectory(prefix="sacip-tun-base-", dir=_with_room()) as name:
             root = Path(name) / "root"
             wanted = ("--variant=minbase", "--include=ca-certificates")
             # Its own mount namespace: what it mounts in there ends with it.
             inside = ("unshare", "--mount", *_BOUND, "debootstrap")
-            run([*inside, *wanted, SUITE, str(root), MIRROR], dict(os.environ))
+            made = [*inside, *wanted, SUITE, str(root), MIRROR]
+            run(made, dict(os.environ), timeout=DOWNLOAD)
             _trust_as_here(root)
             (root / "etc/dpkg/dpkg.cfg.d/lab").write_text("force-unsafe-io\n")
             shutil.rmtree(root / "var/cache/apt/archives")
@@ -106,7 +108,11 @@ class Engine:
 
     def build(self, context: Path, tag: str) -> None:
         """Build an image in the machine's network."""
-        self.docker("build", "--quiet", "--network", "host", "--tag", tag, str(context))
+        words = ["docker", "build", "--quiet", "--network", "host", "--tag", tag]
+        for name in (*PROXIES, *map(str.upper, PROXIES)):
+            # Without a value here, which may have a password: the client takes its own.
+            words += ["--build-arg", name] if name in os.environ else []
+        run([*words, str(context)], self.environment, timeout=DOWNLOAD)
 
     def isolate(self) -> None:
         """Start the engine again in a network of its own."""
@@ -142,8 +148,8 @@ class Engine:
         deadline = time.monotonic() + START
         while self.docker("version", check=False).returncode:
             if self._process.poll() is not None or time.monotonic() > deadline:
-                lines = self._log.read_text(errors="replace").splitlines()
-                raise SetupError("no Docker engine can be started here", "\n".join(lines[-5:]))
+                said = last_line(self._log.read_text(errors="replace"))
+                raise SetupError(f"no Docker engine can be started here: {said}", "start one")
             time.sleep(0.1)
 
     def _end(self, number: signal.Signals = signal.SIGKILL) -> None:
@@ -168,6 +174,16 @@ _ISOLATED = ("--pid", "--mount", "--mount-proc")
 _BOUND = ("setpriv", "--pdeathsig", "KILL")
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Take things down in here: a second signal must not leave half of them behind."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def run(
     command: list[str],
     environment: dict[str, str],
@@ -175,8 +191,12 @@ def run(
     check: bool = True,
     stdin: object = subprocess.DEVNULL,
     timeout: float = PATIENCE,
+    apart: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command. Raises CalledProcessError, with what it said as a note; TimeoutExpired."""
+    """Run a command, `apart` from this terminal's Ctrl-C: that is for us.
+
+    Raises CalledProcessError, with what it said as a note; TimeoutExpired.
+    """
     done = subprocess.run(
         command,
         check=False,
@@ -185,12 +205,23 @@ def run(
         capture_output=True,
         text=True,
         timeout=timeout,
+        start_new_session=apart,
     )
     if check and done.returncode:
         error = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
         error.add_note(f"{done.stdout[-4000:]}{done.stderr[-4000:]}".strip())
         raise error
     return done
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a log that says something: mostly why it is the last one."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "no word")
+
+
+def _with_room() -> Path | None:
+    """Return memory where it is large enough, else None: the directory for temporary files."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM else None
 
 
 def _trust_as_here(root: Path) -> None:

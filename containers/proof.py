@@ -71,16 +71,28 @@ class Prover:
         time.sleep(LEAD)
         origin = time.time()
         outage = self._make(roam, timeline)
-        shell = self._session.shell()
+        shell, lost = self._ask()
         ends = (*download.finish(), *typing.finish())
         if roam.name == "killed":
             self._lab.wait_until_healthy()
         for end, monitor in monitors:
             timeline.add_events(end.name, records(end.log(monitor).splitlines()))
         self._type(roam.after)
-        error = what_broke(*ends) or ("" if survived(ends[0], ends[2]) else "not all came") or None
+        error = (
+            lost
+            or what_broke(*ends)
+            or ("" if survived(ends[0], ends[2]) else "not all came")
+            or None
+        )
         seen = timeline.lines(origin)
         return Proof(roam, seen, ends[0], ends[1], ends[2], outage, shell, error)
+
+    def _ask(self) -> tuple[int, str]:
+        """Return the shell that answers at telnet, or what broke there."""
+        try:
+            return self._session.shell(), ""
+        except ConnectionError as error:
+            return 0, str(error)
 
     def _make(self, roam: Roam, timeline: Timeline) -> float:
         """Type the steps; return for how many ms at least there was no network."""

@@ -17,7 +17,7 @@ from subprocess import CalledProcessError, TimeoutExpired
 
 import page
 from composed import IMAGE, TREE, Environment, Lab, engine_runs
-from engine import Engine
+from engine import DOWNLOAD, Engine
 from proof import Proof, Prover, sound, told
 from roams import ROAMS, Roam
 
@@ -30,7 +30,7 @@ def engine(*, own: bool) -> Iterator[Environment]:
     """Give the environment of an engine with the lab's image, running as long as this does."""
     if not own and engine_runs():
         print("making the lab's image", flush=True)
-        Lab(os.environ).compose("build", "keys")
+        Lab(os.environ).compose("build", "keys", patience=DOWNLOAD)
         yield os.environ
         return
     print("starting a Docker engine for this lab alone", flush=True)
@@ -70,6 +70,9 @@ def main() -> int:
         return Exit.NO_PRIVILEGE if error.missing else Exit.FAILED
     except (CalledProcessError, TimeoutExpired) as error:
         print(f"lab: error: {error}", *getattr(error, "__notes__", ()), file=sys.stderr)
+        return Exit.FAILED
+    except ConnectionError as error:
+        print(f"lab: error: there is no telnet session: {error}", file=sys.stderr)
         return Exit.FAILED
     except KeyboardInterrupt:
         print("lab: stopped; all of it is gone", file=sys.stderr)

@@ -45,6 +45,21 @@ ROAMS = (
         ),
     ),
     Roam(
+        "radio",
+        "a laptop with one radio: Docker disconnects wifi, then connects lte",
+        (
+            "docker network disconnect sacip-wifi sacip-laptop",
+            "docker network connect sacip-lte sacip-laptop",
+        ),
+        before=("docker network disconnect sacip-lte sacip-laptop",),
+        after=(
+            "docker network connect --ip {net}.1.10 sacip-wifi sacip-laptop",
+            "laptop roam wifi",
+        ),
+        outage=True,
+        seconds=3.0,
+    ),
+    Roam(
         "outage",
         "wifi is gone for five seconds",
         ("laptop roam off", "laptop roam wifi"),

@@ -28,6 +28,7 @@ WORDS = {
     ),
     "path-mtu": ("measures its path", "{new} bytes go through whole, {old} before"),
     "hunting": ("hunts", "no answer to move {number} after {tries} tries"),
+    "handshake-unanswered": ("gets no new keys", "no answer after {tries} tries"),
     "handshake-completed": ("has new keys", "with {remote}"),
     "address-added": ("sees a new address", "{address}"),
     "address-deleted": ("deletes an address", "{address}"),

@@ -65,19 +65,36 @@ def test_a_taken_subnet_is_named_and_another_one_can_be_given(environment) -> No
     lab, other = Lab(environment), Lab({**environment, "LAB_NET": "10.78"})
     lab.docker("network", "create", "--subnet", "10.77.4.0/24", "taken")
     with pytest.raises(SetupError, match=r"LAB_NET=10\.78"):
-        lab.compose("up", "--no-start", "router")
+        lab.compose("up", "--no-start", "--no-deps", "router")
     lab.compose("down", "-v")
-    other.compose("up", "--no-start", "router")
+    other.compose("up", "--no-start", "--no-deps", "router")
     other.compose("down", "-v")
     lab.docker("network", "rm", "taken")
+
+
+def test_a_machine_in_a_subnet_of_the_lab_keeps_its_route(environment) -> None:
+    lab, lan = Lab(environment), "ip link add lan type veth peer name far && ip link set far up"
+    lan += " && ip link set lan up && ip addr add 10.77.4.77/24 dev lan"
+    machine(environment, lan)
+    lab.compose("up", "--no-start", "--no-deps", "router")
+    seen = machine(environment, "ip -o -4 route get 10.77.4.10; ip -o -4 addr show to 10.77.0.0/16")
+    lab.compose("down", "-v")
+    machine(environment, "ip link del lan")
+    route, *addresses = seen.splitlines()
+    assert " dev lan " in route
+    assert len(addresses) == 1
+
+
+def machine(environment, line: str) -> str:
+    """Run a line of shell in the network that the engine is in, as its machine does."""
+    options = ("--rm", "--network=host", "--cap-add=NET_ADMIN", "--entrypoint=sh")
+    return run(["docker", "run", *options, IMAGE, "-c", line], dict(environment)).stdout
 
 
 @pytest.mark.parametrize("roam", ROAMS, ids=lambda roam: roam.name)
 def test_connections_survive(prover, roam) -> None:
     proof = prover.prove(roam)
-    assert proof.error is None
-    assert sound(proof, prover.shell)
-    assert proof.download["intact"]
+    assert sound(proof, prover.shell), proof.error
     if roam.name != "killed":
         assert max(proof.beyond, proof.wait - proof.outage) < STALLED
         assert moved(proof.timeline) == {"laptop", "hub"}
@@ -96,7 +113,40 @@ def test_a_laptop_at_rest_is_healthy_and_behind_the_nat(lab) -> None:
         assert checked.stdout == "sacip0: ok\n"
 
 
-def test_a_visitor_can_download(lab) -> None:
+def test_another_lab_is_left_alone(lab) -> None:
+    with pytest.raises(SetupError, match="-p sacip-lab down -v"), Lab(lab.environment):
+        pass
+    assert lab.docker("exec", LAPTOP, "sacip-tun", "status", "--check").stdout == "sacip0: ok\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "said"),
+    [
+        (LAPTOP, "20", "docker compose exec hub roam 20"),
+        (HUB, "lte", "docker compose exec laptop roam lte"),
+        (HUB, "300", "there is no address 10.77.4.300"),
+        (HUB, "020", "roam wifi | roam lte"),
+    ],
+)
+def test_a_roam_that_cannot_be_says_what_can(lab, name, word, said) -> None:
+    done = lab.docker("exec", name, "roam", word, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_second_download_is_told_to_wait(lab) -> None:
+    container = lab.container("laptop")
+    first = container.start(["download", "2"])
+    container.run("sh", "-c", "until ss -tn | grep -q ':5001'; do sleep 0.1; done")
+    second = container.run("download", "1", check=False)
+    assert second.returncode == 1
+    assert "the server is busy" in second.stdout
+    assert first.wait(30) == 0
+    assert "SHA-256 right" in container.log(first)
+
+
+def test_a_visitor_can_download_and_ping(lab) -> None:
+    assert "1 received" in lab.docker("exec", LAPTOP, "ping", "-c1", "-W5", "server").stdout
     said = lab.docker("exec", LAPTOP, "download", "0.5").stdout
     assert "1,250,000 bytes in one connection, SHA-256 right" in said
 
@@ -107,8 +157,13 @@ def test_a_tunnel_has_one_capability_and_is_not_root(lab) -> None:
         status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 1 << 12
         assert "0" not in status["Uid"].split()
-        form = "{{.HostConfig.Privileged}} {{.HostConfig.CapAdd}}"
-        assert lab.docker("inspect", "-f", form, name).stdout == "false [NET_ADMIN]\n"
+        form = "{{.HostConfig.Privileged}} {{.HostConfig.CapDrop}}"
+        assert lab.docker("inspect", "-f", form, name).stdout == "false [ALL]\n"
+        logged = lab.docker("logs", name)
+        assert "sacip0" in logged.stdout + logged.stderr
+        assert "Permission denied" not in logged.stdout + logged.stderr
+        # Nothing that has a key in it is written into the container.
+        assert "/run/lab" not in lab.docker("diff", name).stdout
 
 
 def test_each_end_has_its_own_key_and_keeps_it(lab) -> None:
