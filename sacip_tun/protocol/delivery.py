@@ -68,6 +68,7 @@ class Delivery:
         "_carrier",
         "_held_since",
         "_lost_before",
+        "_released",
         "_window",
         "hold",
         "lost",
@@ -85,7 +86,7 @@ class Delivery:
         self.lost = 0
         self._again: deque[Run] = deque()
         self._held_since: float | None = None
-        self._lost_before = 0
+        self._lost_before = self._released = 0
         self._window = self._allowance = 0
 
     @property
@@ -115,10 +116,11 @@ class Delivery:
         """
         if why is not None and self._held_since is None:
             self._held_since = now
-            self._lost_before = self.lost
+            self._lost_before, self._released = self.lost, 0
             # What went out into the silence is worth as much as what waits for its end.
             self.ring.age = STALE_AFTER
             self._carrier.emit(Held(self._carrier.key, why))
+        self._released -= int(first and self._released > 0)
         self._drop(self.hold.add(packet, tag, first=first, now=now))
 
     def give_up(self) -> int:
@@ -150,9 +152,10 @@ class Delivery:
         if began is not None or resent:
             held = 0.0 if began is None else (now - began) * 1000
             lost = 0 if began is None else self.lost - self._lost_before
-            event = Recovered(self._carrier.key, held, len(self.hold), resent, lost)
-            self._carrier.emit(event)
-        self._held_since = None
+            # Some may have gone already: the address was there before the peer's acknowledgement.
+            released = self._released + len(self.hold)
+            self._carrier.emit(Recovered(self._carrier.key, held, released, resent, lost))
+        self._held_since, self._released = None, 0
         if self._again:
             self._open_window(now)
             self._send_again(now)
@@ -177,6 +180,7 @@ class Delivery:
             return
         for waiting in self.hold.take(self._allowance):
             self._allowance -= len(waiting.packet)
+            self._released += self._held_since is not None
             yield waiting
             if self._allowance <= 0:
                 return

@@ -101,6 +101,17 @@ def test_what_was_said_to_be_released_does_not_become_stale_on_its_way(desk, del
     assert not desk.drops
 
 
+def test_what_went_before_the_path_was_acknowledged_counts_as_released(desk, delivery) -> None:
+    for number in range(4):
+        delivery.keep(bytes([number]), why="no path", now=1.0)
+    *_, refused = delivery.take(now=1.1)
+    delivery.keep(refused.packet, refused.tag, first=True, why="no path", now=1.1)
+    delivery.carries(0, now=1.2)
+    assert len(taken(delivery, 1.3)) == 1
+    (recovered,) = desk.of(Recovered)
+    assert (recovered.released, recovered.lost) == (4, 0)
+
+
 def test_waiting_for_the_first_session_is_no_outage(desk, delivery) -> None:
     delivery.keep(b"first", why=None, now=1.0)
     delivery.carries(0, now=1.1)
