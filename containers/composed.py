@@ -12,8 +12,9 @@ from subprocess import DEVNULL, STDOUT, CompletedProcess, Popen
 from types import TracebackType
 from typing import IO, Self
 
-from engine import PATIENCE, last_line, run, undisturbed
+from engine import PATIENCE, last_line, run
 
+from sacip_tun.lab.endings import undisturbed
 from sacip_tun.linux.errors import SetupError
 
 TREE = Path(__file__).resolve().parents[1]

@@ -19,12 +19,12 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sacip_tun.lab.endings import undisturbed
 from sacip_tun.linux.errors import SetupError
 
 BASE = "debian:bookworm-slim"
@@ -42,7 +42,6 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 # Seconds for the engine to answer and to end, for a command, and for one that downloads.
 START, END, PATIENCE, DOWNLOAD = 30.0, 10.0, 300.0, 900.0
 
-_ENDINGS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _engines = itertools.count(1)
 
 
@@ -172,16 +171,6 @@ class Engine:
 _ISOLATED = ("--pid", "--mount", "--mount-proc")
 # Whatever ends this program ends the other one too.
 _BOUND = ("setpriv", "--pdeathsig", "KILL")
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Take things down in here: a second signal must not leave half of them behind."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def run(

@@ -21,6 +21,7 @@ from engine import DOWNLOAD, Engine
 from proof import Proof, Prover, sound, told
 from roams import ROAMS, Roam
 
+from sacip_tun.lab.endings import ENDINGS
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.outcome import Exit
 
@@ -59,7 +60,7 @@ def main() -> int:
     parser.add_argument("--own", action="store_true", help="start an engine even where one runs")
     parser.add_argument("--report", type=Path, help="put the figures into handover.md there")
     options = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDINGS:
         # As Ctrl-C does: through every `finally`.
         signal.signal(number, signal.default_int_handler)
     try:

@@ -24,9 +24,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT, CompletedProcess, Popen
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import IO, Self
 
+from sacip_tun.lab.endings import ENDINGS, undisturbed
 from sacip_tun.linux.errors import SetupError
 
 NETNS = Path("/run/netns")
@@ -34,7 +35,6 @@ NETNS = Path("/run/netns")
 PATIENCE = 60.0
 # How long processes may take to end by themselves, in seconds.
 GRACE = 3.0
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 # Set in each host before its first interface exists, which takes the defaults over.
 SYSCTLS: Mapping[str, int] = {
@@ -87,12 +87,8 @@ class Network:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # A second signal must not leave half of it behind.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *ENDINGS})
-        try:
+        with undisturbed():
             self._stack.close()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def host(self, name: str, **sysctls: int) -> "Host":
         """Make a host.
@@ -125,7 +121,7 @@ class Network:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in ENDINGS:
-            previous = signal.signal(number, _interrupt)
+            previous = signal.signal(number, signal.default_int_handler)
             self._stack.callback(signal.signal, number, previous)
 
     def _tear_down(self) -> None:
@@ -289,7 +285,3 @@ def _signal(process_ids: Iterable[int], number: signal.Signals) -> None:
     for process_id in process_ids:
         with suppress(ProcessLookupError):
             os.kill(process_id, number)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
