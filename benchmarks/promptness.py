@@ -9,12 +9,12 @@ sees them. Nothing else should run on the machine meanwhile.
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
 
 from places import lan
+from timings import told
 
 from sacip_tun.lab.namespaces import Host, Network
 from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
@@ -76,15 +76,10 @@ def main() -> int:
         notices = [notice(laptop, *addresses[number % 2]) for number in range(rounds)]
         time.sleep(12)
         wakeups = idle_wakeups(hub, laptop)
-    _print("`up` to ready", ready)
-    _print("netlink message to notice on the wire", notices)
+    told("`up` to ready", ready)
+    told("netlink message to notice on the wire", notices)
     print(f"idle wake-ups of the busier end: {wakeups:.2f} a second")
     return 0
-
-
-def _print(what: str, seconds: list[float]) -> None:
-    middle, worst = statistics.median(seconds) * 1000, max(seconds) * 1000
-    print(f"{what}: median {middle:.1f} ms, worst {worst:.1f} ms of {len(seconds)}")
 
 
 if __name__ == "__main__":

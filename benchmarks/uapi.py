@@ -10,7 +10,6 @@ is timed from its start to its return, when the interface and its socket serve.
 import argparse
 import os
 import socket
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from echoes import ROUND_TRIP
 from places import lan
+from timings import told
 
 from sacip_tun.lab.namespaces import Host, Network
 from sacip_tun.lab.tunnel import LabTunnel, Remote
@@ -71,8 +71,8 @@ def measure(hub: Host, name: str, peer: str, rounds: int) -> None:
             figures[what].append(slowest_while(hub, lambda: answered(name, setting)[0]))
         figures["read"].append(slowest_while(hub, lambda: read(name)))
     for what, found in figures.items():
-        _print(f"130,560 allowed IPs {what}", [took for took, _ in found])
-        _print("    slowest ping meanwhile", [ping for _, ping in found])
+        told(f"130,560 allowed IPs {what}", [took for took, _ in found])
+        told("    slowest ping meanwhile", [ping for _, ping in found])
 
 
 def answered(name: str, request: str) -> tuple[float, str]:
@@ -126,20 +126,15 @@ def main() -> int:
         ends[1].reach("10.9.0.1")
         hub, name = place.hub, ends[0].name
         started = starts(place.mover, rounds)
-        _print("sacip-wg to ready", [ready for ready, _ in started])
-        _print("    to the first answer to `wg show`", [answer for _, answer in started])
+        told("sacip-wg to ready", [ready for ready, _ in started])
+        told("    to the first answer to `wg show`", [answer for _, answer in started])
         measure(hub, name, OTHER, rounds)
         answered(name, f"set=1\npublic_key={OTHER}\nremove=true\n\n")
         crowd(name)
         shown = [slowest_while(hub, lambda: timed(hub, "wg", "show", name)) for _ in range(rounds)]
-        _print(f"`wg show` of {PEERS} peers", [took for took, _ in shown])
-        _print("    slowest ping meanwhile", [ping for _, ping in shown])
+        told(f"`wg show` of {PEERS} peers", [took for took, _ in shown])
+        told("    slowest ping meanwhile", [ping for _, ping in shown])
     return 0
-
-
-def _print(what: str, seconds: list[float]) -> None:
-    middle, worst = statistics.median(seconds) * 1000, max(seconds) * 1000
-    print(f"{what}: median {middle:.1f} ms, worst {worst:.1f} ms of {len(seconds)}")
 
 
 if __name__ == "__main__":
