@@ -25,13 +25,13 @@ DEB = "/sacip-tun.deb"
 COPY = """
 set -e
 mount -t tmpfs none "$1"
-mkdir "$1/upper" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
-for name in proc sys dev; do mount --rbind /$name "$1/root/$name"; done
-mount -t tmpfs none "$1/root/run"
-mount -t tmpfs none "$1/root/tmp"
-mkdir -p "$1/root/run/lock"
-cp "$2" "$1/root/sacip-tun.deb"
+mkdir "$1/upper" "$1/work" "$1/copy"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/copy"
+for name in proc sys dev; do mount --rbind /$name "$1/copy/$name"; done
+mount -t tmpfs none "$1/copy/run"
+mount -t tmpfs none "$1/copy/tmp"
+mkdir -p "$1/copy/run/lock"
+cp "$2" "$1/copy/sacip-tun.deb"
 echo ready
 read -r _
 """
@@ -42,7 +42,7 @@ class Copy:
 
     def __init__(self, directory: Path, deb: Path) -> None:
         directory.mkdir()
-        self.root = directory / "root"
+        self.root = directory / "copy"
         command = ["unshare", "--mount", "--propagation=private", "sh", "-c", COPY, "sh"]
         self._holder = subprocess.Popen(
             [*command, directory, deb],
