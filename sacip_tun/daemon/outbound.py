@@ -140,13 +140,13 @@ class Outbound:
         Each function that is passed on the way costs microseconds when its code is in no cache, as
         it is when packets are rare: and those are what somebody waits for.
         """
-        seen = plain_glance(superpacket)
+        length = len(superpacket)
+        seen = plain_glance(superpacket) if length <= EXPRESS else None
         peer = self.route(seen.destination) if seen is not None else None
         if seen is None or peer is None or peer.waits or self.is_own(seen.flow, now):
             return False
-        length = len(superpacket)
         mtu = peer.path_mtu.limit(length - VNET_HEADER, self.mtu, now=now)
-        if length > EXPRESS or length - VNET_HEADER > mtu:
+        if length - VNET_HEADER > mtu:
             return False
         grant = peer.grant(1, length, now=now)
         if grant is None:
@@ -221,9 +221,9 @@ class Outbound:
 
     def _send_in_turn(self, peer: Peer, load: Load, now: float) -> None:
         """Send behind what waits for the same peer; where that is refused still, wait with it."""
-        if peer.delivery.waiting and peer.can_send(now=now):
+        if peer.waits and peer.can_send(now=now):
             self.flush_held(peer)
-        if peer.delivery.waiting:
+        if peer.waits:
             self._hold(peer, load.packets, now)
         else:
             self._send_to(peer, load, now)
