@@ -117,7 +117,7 @@ class Surroundings:
             self.warnings += self._log.undo(keep=stays if kept else KEPT)
         else:
             # Rules of another network namespace are nobody's here, but files may be the same.
-            self._log.undo(keep=frozenset(UNDO) - NAMES)
+            self._log.undo_only(NAMES)
             self._log.write([])
         for log in leftovers(self._directory):
             # One whose interface is there is kept by a service manager, which starts it again.
@@ -137,7 +137,7 @@ class Surroundings:
             self._routes = tuple(routes_of(config, self.policy)[self.policy.table])
             self._shut(config, self.policy, port)
             self._heed_marks()
-            self._lead(self.policy)
+            self.change_rules(None, self.policy)
         self.tell_names(config, index)
         self.warnings += self._log.undo_stale()
 
@@ -180,7 +180,7 @@ class Surroundings:
             self._heed_marks()
         self.change_rules(old, wanted)
         if wanted is None:
-            self._log.undo(keep=frozenset(UNDO) - {"sysctl", TABLE})
+            self._log.undo_only(frozenset({"sysctl", TABLE}))
         if old is not None:
             gone = set(old.dead_ends) - set(wanted.dead_ends if wanted else ())
             for network in gone:
@@ -198,7 +198,7 @@ class Surroundings:
     def _forget_names(self, index: int) -> None:
         if self._names is not None and self.resolver == resolved.NAME:
             resolved.revert_link(index)
-        self._log.undo(keep=frozenset(UNDO) - NAMES)
+        self._log.undo_only(NAMES)
         self._names = self.resolver = None
 
     def change_rules(self, old: Policy | None, new: Policy | None) -> None:
@@ -324,10 +324,6 @@ class Surroundings:
                 f"net.{name.replace('/', '.')} cannot be set ({error.strerror}): where rp_filter "
                 "is 1, set it to 2, or nothing comes back"
             )
-
-    def _lead(self, wanted: Policy) -> None:
-        for rule in wanted.rules:
-            self._add_rule(rule)
 
     def _add_rule(self, rule: Rule) -> None:
         self._log.rule(rule)

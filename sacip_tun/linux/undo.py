@@ -115,6 +115,10 @@ class UndoLog:
         """Undo all but kinds to `keep`; returns what could not be undone, and why."""
         return self._undo(lambda step: step["kind"] not in keep)
 
+    def undo_only(self, kinds: frozenset[str]) -> list[str]:
+        """Undo steps of these kinds; returns as `undo`."""
+        return self._undo(lambda step: step["kind"] in kinds)
+
     def undo_stale(self) -> list[str]:
         """Undo what only an earlier process asked for; returns as `undo`."""
         return self._undo(lambda step: _identity(step) not in self._asked)
