@@ -1,6 +1,5 @@
 """The lab of docker-compose.yml: up, what is done in it, and down."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -80,7 +79,7 @@ class Lab:
 
     def docker(self, *words: str, check: bool = True) -> CompletedProcess[str]:
         """Run `docker WORDS`. Raises CalledProcessError."""
-        return run(["docker", *words], self.environment, check=check, apart=True)
+        return run(["docker", *words], environment=self.environment, check=check, apart=True)
 
     def container(self, part: str) -> "Container":
         """Return a running part of the lab."""
@@ -126,7 +125,7 @@ class Lab:
 
     def _compose(self, *words: str, patience: float = PATIENCE) -> CompletedProcess[str]:
         command = [*self._command, *words]
-        return run(command, self.environment, check=False, timeout=patience, apart=True)
+        return run(command, environment=self.environment, check=False, timeout=patience, apart=True)
 
     def _require_no_other(self) -> None:
         found = self._present()
@@ -197,7 +196,7 @@ class Container:
 def compose_command(environment: Environment) -> list[str]:
     """Return how to call compose: v2, else Debian's. Raises SetupError where there is neither."""
     file = ["-f", str(TREE / "docker-compose.yml")]
-    if not run(["docker", "compose", "version"], dict(environment), check=False).returncode:
+    if not run(["docker", "compose", "version"], environment=environment, check=False).returncode:
         return ["docker", "compose", *file]
     if shutil.which("docker-compose"):
         return ["docker-compose", *file]
@@ -208,4 +207,4 @@ def engine_runs() -> bool:
     """Tell whether this machine has an engine that we may use."""
     if shutil.which("docker") is None:
         return False
-    return not run(["docker", "info"], dict(os.environ), check=False).returncode
+    return not run(["docker", "info"], check=False).returncode

@@ -20,10 +20,12 @@ import subprocess
 import tempfile
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sacip_tun.lab.command import run as run_in_lab
 from sacip_tun.lab.endings import undisturbed
 from sacip_tun.linux.errors import SetupError
 
@@ -43,6 +45,9 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 START, END, PATIENCE, DOWNLOAD = 30.0, 10.0, 300.0, 900.0
 
 _engines = itertools.count(1)
+
+# A command of a lab, with the patience that a container wants.
+run = partial(run_in_lab, timeout=PATIENCE)
 
 
 class Engine:
@@ -86,7 +91,7 @@ class Engine:
 
     def docker(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `docker WORDS`. Raises CalledProcessError, with what it said as a note."""
-        return run(["docker", *words], self.environment, check=check)
+        return run(["docker", *words], environment=self.environment, check=check)
 
     def import_base(self) -> None:
         """Make the image BASE with debootstrap, as Debian's own is made but for its paring."""
@@ -99,7 +104,7 @@ class Engine:
             # Its own mount namespace: what it mounts in there ends with it.
             inside = ("unshare", "--mount", *_BOUND, "debootstrap")
             made = [*inside, *wanted, SUITE, str(root), MIRROR]
-            run(made, dict(os.environ), timeout=DOWNLOAD)
+            run(made, timeout=DOWNLOAD)
             _trust_as_here(root)
             (root / "etc/dpkg/dpkg.cfg.d/lab").write_text("force-unsafe-io\n")
             shutil.rmtree(root / "var/cache/apt/archives")
@@ -111,7 +116,7 @@ class Engine:
         for name in (*PROXIES, *map(str.upper, PROXIES)):
             # Without a value here, which may have a password: the client takes its own.
             words += ["--build-arg", name] if name in os.environ else []
-        run([*words, str(context)], self.environment, timeout=DOWNLOAD)
+        run([*words, str(context)], environment=self.environment, timeout=DOWNLOAD)
 
     def isolate(self) -> None:
         """Start the engine again in a network of its own."""
@@ -121,7 +126,7 @@ class Engine:
 
     def _import(self, root: Path) -> None:
         with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
-            run(["docker", "import", "-", BASE], self.environment, stdin=tar.stdout)
+            run(["docker", "import", "-", BASE], environment=self.environment, stdin=tar.stdout)
 
     @property
     def _socket(self) -> Path:
@@ -173,36 +178,6 @@ _ISOLATED = ("--pid", "--mount", "--mount-proc")
 _BOUND = ("setpriv", "--pdeathsig", "KILL")
 
 
-def run(
-    command: list[str],
-    environment: dict[str, str],
-    *,
-    check: bool = True,
-    stdin: object = subprocess.DEVNULL,
-    timeout: float = PATIENCE,
-    apart: bool = False,
-) -> subprocess.CompletedProcess[str]:
-    """Run a command, `apart` from this terminal's Ctrl-C: that is for us.
-
-    Raises CalledProcessError, with what it said as a note; TimeoutExpired.
-    """
-    done = subprocess.run(
-        command,
-        check=False,
-        env=environment,
-        stdin=stdin,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        start_new_session=apart,
-    )
-    if check and done.returncode:
-        error = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
-        error.add_note(f"{done.stdout[-4000:]}{done.stderr[-4000:]}".strip())
-        raise error
-    return done
-
-
 def last_line(text: str) -> str:
     """Return the last line of a log that says something: mostly why it is the last one."""
     return next((line for line in reversed(text.splitlines()) if line.strip()), "no word")
@@ -217,7 +192,7 @@ def _trust_as_here(root: Path) -> None:
     """Let the base image trust whom this machine trusts, so that a build gets through as here."""
     for path in CERTIFICATES.glob("*.crt"):
         shutil.copy(path, root / CERTIFICATES.relative_to("/"))
-    run(["chroot", str(root), "update-ca-certificates"], dict(os.environ))
+    run(["chroot", str(root), "update-ca-certificates"])
 
 
 def _children(process_id: int) -> list[int]:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from composed import HUB, LAPTOP, Lab
+from composed import Lab
 from roams import Roam
 from session import Session
 
@@ -116,7 +116,7 @@ class Prover:
             if program == "docker":
                 self._lab.docker(*words)
             else:
-                self._lab.docker("exec", {"laptop": LAPTOP, "hub": HUB}[program], *words)
+                {"laptop": self._laptop, "hub": self._hub}[program].run(*words)
 
     def _connection(
         self, address: str, port: int, seconds: float, *options: str, program: str = "flow"

@@ -16,7 +16,6 @@ class Session:
     def __init__(self, laptop: Container) -> None:
         telnet = laptop.talk("telnet", "server")
         self._keys, self._screen = telnet.stdin.fileno(), telnet.stdout.fileno()
-        self._telnet = telnet
         self._asked = 0
         self._seen = ""
         self._until(r"\$ ")

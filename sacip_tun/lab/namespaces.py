@@ -27,12 +27,11 @@ from subprocess import DEVNULL, STDOUT, CompletedProcess, Popen
 from types import TracebackType
 from typing import IO, Self
 
+from sacip_tun.lab.command import PATIENCE, run
 from sacip_tun.lab.endings import ENDINGS, undisturbed
 from sacip_tun.linux.errors import SetupError
 
 NETNS = Path("/run/netns")
-# A command that takes longer than that, in seconds, hangs.
-PATIENCE = 60.0
 # How long processes may take to end by themselves, in seconds.
 GRACE = 3.0
 
@@ -135,7 +134,7 @@ class Network:
         for process in self._processes:
             process.wait()
         for host in reversed(self._hosts):
-            _run(["ip", "netns", "delete", host.namespace], check=False)
+            run(["ip", "netns", "delete", host.namespace], check=False)
 
 
 class Host:
@@ -165,7 +164,7 @@ class Host:
 
         Raises CalledProcessError, whose note has what it complained about.
         """
-        return _run(["ip", "-n", self.namespace, *shlex.split(line)]).stdout
+        return run(["ip", "-n", self.namespace, *shlex.split(line)]).stdout
 
     def run(
         self, command: Sequence[str], *, check: bool = True, timeout: float = PATIENCE
@@ -174,7 +173,7 @@ class Host:
 
         Raises CalledProcessError where it fails and `check` is set, TimeoutExpired.
         """
-        return _run([*self._inside, *command], check=check, timeout=timeout)
+        return run([*self._inside, *command], check=check, timeout=timeout)
 
     def start(
         self,
@@ -222,7 +221,7 @@ class Host:
 
     def process_ids(self) -> list[int]:
         """Return what runs in this namespace."""
-        found = _run(["ip", "netns", "pids", self.namespace], check=False)
+        found = run(["ip", "netns", "pids", self.namespace], check=False)
         return [int(word) for word in found.stdout.split()]
 
     @property
@@ -245,7 +244,7 @@ class Segment:
 
 def _make_namespace(name: str) -> None:
     try:
-        _run(["ip", "netns", "add", name])
+        run(["ip", "netns", "add", name])
     except FileNotFoundError:
         raise SetupError("the command `ip` is missing", "install iproute2", missing=True) from None
     except subprocess.CalledProcessError as error:
@@ -266,19 +265,6 @@ def _write_sysctls(host: Host, replaced: Mapping[str, int]) -> None:
 
 
 _PARTS = ("all", "default")
-
-
-def _run(
-    command: Sequence[str], *, check: bool = True, timeout: float = PATIENCE
-) -> CompletedProcess[str]:
-    done = subprocess.run(
-        command, check=False, stdin=DEVNULL, capture_output=True, text=True, timeout=timeout
-    )
-    if check and done.returncode:
-        error = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
-        error.add_note(f"{done.stdout}{done.stderr}".strip())
-        raise error
-    return done
 
 
 def _signal(process_ids: Iterable[int], number: signal.Signals) -> None:

@@ -58,7 +58,11 @@ def prover(lab) -> Prover:
 
 def part(environment, *options: str) -> "subprocess.CompletedProcess[str]":
     """Run one part alone, as somebody does who writes a compose file of his own."""
-    return run(["docker", "run", "--rm", "--network", "none", *options], environment, check=False)
+    return run(
+        ["docker", "run", "--rm", "--network", "none", *options],
+        environment=environment,
+        check=False,
+    )
 
 
 def test_a_taken_subnet_is_named_and_another_one_can_be_given(environment) -> None:
@@ -88,7 +92,7 @@ def test_a_machine_in_a_subnet_of_the_lab_keeps_its_route(environment) -> None:
 def machine(environment, line: str) -> str:
     """Run a line of shell in the network that the engine is in, as its machine does."""
     options = ("--rm", "--network=host", "--cap-add=NET_ADMIN", "--entrypoint=sh")
-    return run(["docker", "run", *options, IMAGE, "-c", line], dict(environment)).stdout
+    return run(["docker", "run", *options, IMAGE, "-c", line], environment=environment).stdout
 
 
 @pytest.mark.parametrize("roam", ROAMS, ids=lambda roam: roam.name)
