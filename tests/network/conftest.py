@@ -1,4 +1,5 @@
 import pytest
+from full_tunnel import World, world
 
 from sacip_tun.lab import rootless
 from sacip_tun.lab.namespaces import Network
@@ -19,3 +20,9 @@ def network():
     """An empty network; what is built in it is gone after the test."""
     with Network() as network:
         yield network
+
+
+@pytest.fixture
+def there(network) -> World:
+    """What a full tunnel goes through."""
+    return world(network)

@@ -9,13 +9,13 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from capture import UDP, Packet
+from ethernet import wait_until
 
 from sacip_tun.lab.namespaces import Host, Network, Segment, interface_name
 from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote
@@ -91,10 +91,9 @@ class Laptop:
 
     def write(self) -> None:
         own = [f"PrivateKey = {self.keys.private}", f"Address = {self.addresses}", *self.lines]
-        peer = [f"PublicKey = {self.hub}", f"AllowedIPs = {self.allowed}"]
-        peer += [f"Endpoint = {self.endpoint}"]
+        peer = Remote(self.hub, self.endpoint, (self.allowed,)).section
         self.path.touch(mode=0o600)
-        made = "\n".join(["[Interface]", *own, "[Peer]", *peer]) + "\n"
+        made = "\n".join(["[Interface]", *own, peer])
         self.path.write_text(self.text or made)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -134,10 +133,7 @@ class Laptop:
         """End the daemon as the kernel would, out of memory."""
         for number in self._daemons():
             os.kill(number, signal.SIGKILL)
-        deadline = time.monotonic() + 5
-        while self.name in self.host.ip("link show"):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: self.name not in self.host.ip("link show"), "it stays", 5)
 
     def status(self) -> dict:
         return json.loads(self.run("status", self.name, "--json").stdout)

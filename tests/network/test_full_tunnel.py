@@ -21,7 +21,6 @@ from full_tunnel import (
     in_clear,
     is_there,
     reaches,
-    world,
 )
 
 from sacip_tun.lab.connection import Connection, survived
@@ -29,11 +28,6 @@ from sacip_tun.lab.timeline import records
 from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote
 
 pytestmark = pytest.mark.network
-
-
-@pytest.fixture
-def there(network) -> World:
-    return world(network)
 
 
 def connected(there: World, laptop: Laptop, *options: str):

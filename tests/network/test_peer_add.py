@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ethernet import ethernet
+from full_tunnel import reaches
 from plain_tunnel import wireguard_go
 
-from sacip_tun.lab.namespaces import Host, Network, interface_name
+from sacip_tun.lab.namespaces import Network, interface_name
 from sacip_tun.lab.tunnel import PROGRAM, LabTunnel
 
 pytestmark = pytest.mark.network
@@ -20,12 +22,9 @@ class Home:
     """A hub that is up from its file with nobody in it, and a laptop."""
 
     def __init__(self, network: Network) -> None:
-        segment = network.segment("lan")
-        self.laptop = network.host("laptop")
-        self.laptop.plug(segment, "eth0", "192.168.1.22/24")
-        host = network.host("hub")
-        host.plug(segment, "eth0", "192.168.1.101/24")
-        self.hub = LabTunnel(host, "10.9.0.1/24", more=("fd09::1/64",))
+        net = ethernet(network, "192.168.1.22/24")
+        self.laptop = net.mover
+        self.hub = LabTunnel(net.peer, "10.9.0.1/24", more=("fd09::1/64",))
         self.path = self.hub.configuration(lines=("# of home",))
         self.up()
 
@@ -47,11 +46,6 @@ class Home:
         return [line.split()[0] for line in self.peer("list").splitlines()[1:]]
 
 
-def reaches(host: Host, inner: str, *, tries: int = 3) -> bool:
-    ping = ["ping", "-n", "-c", str(tries), "-W", "1", "-i", "0.2", inner]
-    return host.run(ping, check=False).returncode == 0
-
-
 @pytest.fixture
 def home(network: Network) -> Home:
     return Home(network)
@@ -60,7 +54,7 @@ def home(network: Network) -> Home:
 def test_what_is_printed_is_a_tunnel_for_us_and_for_wg_quick(home: Home) -> None:
     ours, theirs = home.add("ours"), home.add("theirs")
     home.laptop.run([*PROGRAM, "up", str(ours)])
-    assert all(reaches(home.laptop, inner) for inner in ("10.9.0.1", "fd09::1"))
+    assert all(reaches(home.laptop, inner, tries=3) for inner in ("10.9.0.1", "fd09::1"))
     assert "connected, last handshake" in home.peer("list")
     home.laptop.run([*PROGRAM, "down", ours.stem])
 
@@ -69,7 +63,7 @@ def test_what_is_printed_is_a_tunnel_for_us_and_for_wg_quick(home: Home) -> None
     environment = f"WG_QUICK_USERSPACE_IMPLEMENTATION={wireguard_go()}"
     home.laptop.run(["env", environment, quick, "up", str(theirs)])
     try:
-        assert all(reaches(home.laptop, inner) for inner in ("10.9.0.1", "fd09::1"))
+        assert all(reaches(home.laptop, inner, tries=3) for inner in ("10.9.0.1", "fd09::1"))
     finally:
         home.laptop.run(["env", environment, quick, "down", str(theirs)], check=False)
 
@@ -77,7 +71,7 @@ def test_what_is_printed_is_a_tunnel_for_us_and_for_wg_quick(home: Home) -> None
 def test_one_that_is_removed_is_out_at_once_and_a_restart_changes_nothing(home: Home) -> None:
     phone, laptop = home.add("phone"), home.add("laptop")
     home.laptop.run([*PROGRAM, "up", str(phone)])
-    assert reaches(home.laptop, "10.9.0.1")
+    assert reaches(home.laptop, "10.9.0.1", tries=3)
     home.peer("remove", "phone")
     assert not reaches(home.laptop, "10.9.0.1", tries=2)
     home.laptop.run([*PROGRAM, "down", phone.stem])
@@ -89,7 +83,7 @@ def test_one_that_is_removed_is_out_at_once_and_a_restart_changes_nothing(home: 
     assert "# of home" in home.path.read_text()
     assert home.path.stat().st_mode & 0o777 == 0o600
     home.laptop.run([*PROGRAM, "up", str(laptop)])
-    assert reaches(home.laptop, "10.9.0.1")
+    assert reaches(home.laptop, "10.9.0.1", tries=3)
     home.laptop.run([*PROGRAM, "down", laptop.stem])
     assert "10.9.0.2" in home.peer("add", "next", "--endpoint", "a"), "an address is free again"
     home.peer("remove", "nobody", code=5)

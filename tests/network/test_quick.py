@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ethernet import wait_until
-from full_tunnel import HUB, SITE, Laptop, World, hub_for, is_there, reaches, world
+from full_tunnel import HUB, SITE, Laptop, World, hub_for, is_there, reaches
 
 from sacip_tun.agreement import RUN_DIRECTORY
 from sacip_tun.lab.namespaces import interface_name
@@ -21,11 +21,6 @@ from sacip_tun.linux.unix import UAPI_DIRECTORY
 pytestmark = pytest.mark.network
 
 NAME_SERVER = Path(__file__).with_name("name_server.py")
-
-
-@pytest.fixture
-def there(network) -> World:
-    return world(network)
 
 
 @pytest.fixture

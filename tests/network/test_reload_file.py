@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from ethernet import wait_until
-from full_tunnel import EVERYTHING, HUB, SITE, Laptop, World, hub_for, is_there, reaches, world
+from full_tunnel import EVERYTHING, HUB, SITE, Laptop, hub_for, is_there, reaches
 
 from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.lab.tunnel import Keys
@@ -12,11 +12,6 @@ from sacip_tun.lab.tunnel import Keys
 pytestmark = pytest.mark.network
 
 SPLIT = "10.9.0.0/24, fd09::/64"
-
-
-@pytest.fixture
-def there(network) -> World:
-    return world(network)
 
 
 def reload(laptop: Laptop, *options: str):

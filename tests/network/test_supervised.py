@@ -12,13 +12,14 @@ from collections.abc import Iterator
 
 import pytest
 from capture import Capture
+from ethernet import ethernet, wait_until
 from full_tunnel import SITE, Laptop, hub_for, in_clear, is_there, reaches, world
 from plain_tunnel import PlainTunnel
 from supervisor import Supervisor
 
 from sacip_tun.agreement import RUN_DIRECTORY
 from sacip_tun.lab.connection import Connection, survived
-from sacip_tun.lab.namespaces import Host, Network
+from sacip_tun.lab.namespaces import Network
 from sacip_tun.lab.tunnel import Keys, LabTunnel, Remote
 from sacip_tun.linux.undo import UndoLog
 
@@ -33,16 +34,12 @@ class Home:
     """A laptop, and a hub that knows no endpoint, supervised."""
 
     def __init__(self, network: Network) -> None:
-        segment = network.segment("lan")
-        hosts: list[Host] = []
-        for name, address in (("laptop", "22"), ("hub", "101")):
-            hosts.append(network.host(name))
-            hosts[-1].plug(segment, "eth0", f"192.168.1.{address}/24")
-        self.laptop = LabTunnel(hosts[0], "10.9.0.2/24")
-        self.hub = LabTunnel(hosts[1], "10.9.0.1/24")
+        net = ethernet(network, "192.168.1.22/24")
+        self.laptop = LabTunnel(net.mover, "10.9.0.2/24")
+        self.hub = LabTunnel(net.peer, "10.9.0.1/24")
         remote = Remote(self.laptop.keys.public, allowed=("10.9.0.2/32", "10.66.0.0/16"))
         self.path = self.hub.configuration(remote)
-        self.supervisor = Supervisor(hosts[1], str(self.path))
+        self.supervisor = Supervisor(net.peer, str(self.path))
         self.supervisor.start()
         self.laptop.up(Remote(self.hub.keys.public, "192.168.1.101:51820", ("10.9.0.1/32",)))
         self.laptop.reach("10.9.0.1")
@@ -52,11 +49,10 @@ class Home:
 
 
 @pytest.fixture
-def home() -> Iterator[Home]:
-    with Network() as network:
-        made = Home(network)
-        with made.supervisor:
-            yield made
+def home(network: Network) -> Iterator[Home]:
+    made = Home(network)
+    with made.supervisor:
+        yield made
 
 
 def test_an_inner_connection_outlives_a_crash_and_an_upgrade(home: Home) -> None:
@@ -86,10 +82,7 @@ def test_an_inner_connection_outlives_a_crash_and_an_upgrade(home: Home) -> None
 def test_the_manager_is_told_how_it_stands_and_that_it_lives(home: Home) -> None:
     said = home.supervisor
     assert said.wait_for("READY")["STATUS"].startswith("connected to ")
-    deadline = time.monotonic() + 10
-    while said.status != "connected to 1 of 1 peers":
-        assert time.monotonic() < deadline, said.status
-        time.sleep(0.05)
+    wait_until(lambda: said.status == "connected to 1 of 1 peers", "not all are connected")
     before = len(said.messages)
     said.wait_for("WATCHDOG", since=before)
     assert said.process is not None
@@ -120,25 +113,21 @@ def test_what_the_file_says_no_more_is_taken_from_an_interface_that_stays(home: 
     home.laptop.reach("10.9.0.1")
 
 
-def test_a_wireguard_peer_is_called_again_just_as_well() -> None:
-    with Network() as network:
-        segment = network.segment("lan")
-        hosts = [network.host(name) for name in ("plain", "hub")]
-        for host, number in zip(hosts, (22, 101), strict=True):
-            host.plug(segment, "eth0", f"192.168.1.{number}/24")
-        plain, hub = PlainTunnel(hosts[0], "10.9.0.2/24"), LabTunnel(hosts[1], "10.9.0.1/24")
-        path = hub.configuration(Remote(plain.keys.public, allowed=("10.9.0.2/32",)))
-        with Supervisor(hosts[1], str(path)) as supervisor:
-            supervisor.start()
-            plain.up(Remote(hub.keys.public, "192.168.1.101:51820", ("10.9.0.1/32",)))
-            hosts[0].run(["ping", "-n", "-c", "1", "-W", "5", "10.9.0.1"])
-            supervisor.kill()
-            supervisor.start()
-            # The peer says nothing: only who calls it can reach it.
-            hub.reach("10.9.0.2")
-            assert "handshake completed" in supervisor.log
-            assert "as initiator" in supervisor.log
-            assert "unanswered" not in supervisor.log
+def test_a_wireguard_peer_is_called_again_just_as_well(network: Network) -> None:
+    net = ethernet(network, "192.168.1.22/24")
+    plain, hub = PlainTunnel(net.mover, "10.9.0.2/24"), LabTunnel(net.peer, "10.9.0.1/24")
+    path = hub.configuration(Remote(plain.keys.public, allowed=("10.9.0.2/32",)))
+    with Supervisor(net.peer, str(path)) as supervisor:
+        supervisor.start()
+        plain.up(Remote(hub.keys.public, "192.168.1.101:51820", ("10.9.0.1/32",)))
+        net.mover.run(["ping", "-n", "-c", "1", "-W", "5", "10.9.0.1"])
+        supervisor.kill()
+        supervisor.start()
+        # The peer says nothing: only who calls it can reach it.
+        hub.reach("10.9.0.2")
+        assert "handshake completed" in supervisor.log
+        assert "as initiator" in supervisor.log
+        assert "unanswered" not in supervisor.log
 
 
 def test_a_reload_changes_what_the_file_changes_and_breaks_no_session(home: Home) -> None:

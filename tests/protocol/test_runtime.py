@@ -10,7 +10,7 @@ from sacip_tun.protocol.facts import Source
 from sacip_tun.protocol.keys import NoIdentity, StaticIdentity
 from sacip_tun.protocol.timers import Timer
 
-OURS, HUB = "192.168.1.22", "192.168.1.101"
+OURS = "192.168.1.22"
 PSK = bytes([7]) * 32
 
 
