@@ -44,6 +44,8 @@ PROBES = 5
 LAST_WORDS = (0.050, 0.200)
 ACTIVE_STATES = frozenset({LocalState.CHANGING, LocalState.HUNTING})
 STANDBY_STATES = frozenset({LocalState.PREPARING, LocalState.PREPARED})
+# Why the old path carries nothing any more, announced successor or not.
+BROKEN = frozenset({Reason.ADDRESS_REMOVED, Reason.CARRIER_LOST, Reason.PATH_SILENT})
 
 
 class Way(NamedTuple):
@@ -446,7 +448,7 @@ class LocalMove:
         elif sealable:
             self.notices.copies = 0
             self._tell(now=now)
-            if self._kind is Kind.BREAK_BEFORE_MAKE:
+            if self._kind is Kind.BREAK_BEFORE_MAKE or self.notices.reason in BROKEN:
                 self._link.resend_unheard(now=now)
 
     def _tell_again(self, reason: Reason, *, now: float) -> None:

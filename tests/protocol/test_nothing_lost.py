@@ -7,7 +7,7 @@ import pytest
 from inner_traffic import numbers, say, say_tcp, segments, stream
 from simulation import connected, endpoint
 
-from sacip_tun.protocol.events import Degraded, FrameSent, Held, Moved, Recovered
+from sacip_tun.protocol.events import Degraded, FrameSent, Held, Kind, Moved, Moving, Recovered
 from sacip_tun.protocol.facts import LocalFacts, Source
 from sacip_tun.protocol.frames import Reason
 from sacip_tun.protocol.hold import STALE_AFTER
@@ -117,6 +117,26 @@ def test_what_the_old_path_lost_on_the_way_up_is_sent_again_once() -> None:
     copies = {data for _, _, _, data in world.sent if sum(d == data for *_, d in world.sent) > 1}
     assert len(copies) == a.peer.delivery.resent
     assert all(sum(d == data for *_, d in world.sent) == 2 for data in copies)
+
+
+@pytest.mark.parametrize("reason", [Reason.ADDRESS_REMOVED, Reason.CARRIER_LOST])
+def test_what_died_with_the_old_path_goes_before_what_is_new_on_an_announced_one(reason) -> None:
+    """However long the acknowledgement takes: behind newer packets it would be a gap to TCP."""
+    world, a, b = connected()
+    a.facts(OLD, NEW)
+    stream(world, a, b, 0, 20)
+    world.run(0.1)
+    quiet(world)
+    for number in range(20, 30):
+        say(a, b, number)
+    clear(world)
+    a.facts(NEW, reason=reason)
+    for number in range(30, 40):
+        say(a, b, number)
+        world.run(0.001)
+    world.run(0.5)
+    assert numbers(b) == list(range(40))
+    assert a.of(Moving)[-1].kind is Kind.MAKE_BEFORE_BREAK
 
 
 @pytest.mark.parametrize("outage", [5.0, 20.0, 60.0, 600.0])
