@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 PYTHON = f"python3.{sys.version_info.minor}"
 # Where everything is that is not for others to find.
 PRIVATE = Path("usr/lib/sacip-tun")
+LIBRARIES = PRIVATE / "lib" / PYTHON / "site-packages"
 # What no tunnel needs of the libraries: a third of their bytes.
 USELESS = (
     *("bin", "share", "numpy/**/tests", "numpy/f2py", "numpy/_core/include", "numpy/_core/lib"),
@@ -85,7 +86,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sacip-tun-deb-") as directory:
         root = Path(directory) / "root"
-        libraries = root / PRIVATE / "lib" / PYTHON / "site-packages"
+        libraries = root / LIBRARIES
         _install_libraries(libraries, Path(directory))
         _write_programs(root)
         _write_texts(root)
@@ -121,7 +122,7 @@ def _is_cache(_directory: str, names: list[str]) -> list[str]:
 
 def _compile(libraries: Path) -> None:
     """Compile once and for all: dpkg knows every file, and nothing is to be written later."""
-    where = "/" / PRIVATE / "lib" / PYTHON / "site-packages"
+    where = "/" / LIBRARIES
     compileall.compile_dir(
         libraries,
         quiet=2,

@@ -231,9 +231,9 @@ def _full_tunnel_warnings(
     networks = {network for peer in peers for network, _ in peer.fields.get("allowed_ips", ())}
     full = {network.version for network in networks if not network.prefixlen}
     if fields.get("table", "auto") != "auto" or not full:
-        for field in ("exclude", "kill_switch", "leak_protection"):
+        for field, name in NAMES.items():
             if fields.get(field):
-                yield places[field], f"{NAMES[field]} does nothing here: {NO_FULL_TUNNEL}"
+                yield places[field], f"{name} does nothing here: {NO_FULL_TUNNEL}"
         return
     if len(full) == 1 and not fields.get("kill_switch"):
         (version,) = full

@@ -174,7 +174,7 @@ class PlannedMove:
 
     def _delete(self, old: Address, new: Host) -> None:
         """Delete the old address; the new one takes over its routes and secondaries."""
-        network = _with_prefix(old)
+        network = old.with_prefix
         try:
             replace_address(old.interface, network, new)
         except OSError as error:
@@ -183,10 +183,6 @@ class PlannedMove:
                 f"see 'ip address show to {old.host}'",
             ) from None
         self._journal.note("address-deleted", address=str(network))
-
-
-def _with_prefix(address: Address) -> IPv4Interface | IPv6Interface:
-    return ip_interface(f"{address.host}/{address.prefix_length}")
 
 
 def _parse_patience(seconds: object) -> float:

@@ -7,7 +7,6 @@ else is as the file says. Comments are lost, as with wg-quick, but for the names
 import asyncio
 from contextlib import ExitStack
 from dataclasses import replace
-from ipaddress import ip_interface
 from pathlib import Path
 
 from sacip_tun.config import (
@@ -82,8 +81,8 @@ class Saver:
         current = self._reconfigurer.current()
         interface, policy = current.interface, self._quick.surroundings.policy
         # The mark that a full tunnel chose for itself is chosen again.
-        chosen = policy is not None and not self._quick.config.interface.fwmark
-        own = chosen and policy is not None and interface.fwmark == policy.table
+        asked = self._quick.config.interface.fwmark
+        own = not asked and policy is not None and interface.fwmark == policy.table
         changed = replace(
             interface,
             addresses=self._addresses(Snapshot.taken()),
@@ -100,7 +99,7 @@ class Saver:
         if self._quick.index not in snapshot.links:
             return wanted
         there = {
-            ip_interface(f"{address.host}/{address.prefix_length}")
+            address.with_prefix
             for address in snapshot.addresses
             if address.interface == self._quick.index and not address.host.is_link_local
         }

@@ -1,6 +1,7 @@
 """Interfaces and their addresses, as plain facts."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 from sacip_tun.protocol.address import Host
 
@@ -51,6 +52,11 @@ class Address:
     def key(self) -> tuple[int, Host, int, Host | None]:
         """What makes it one address for the kernel: everything else may change."""
         return (self.interface, self.host, self.prefix_length, self.peer)
+
+    @property
+    def with_prefix(self) -> IPv4Interface | IPv6Interface:
+        """The same without its interface."""
+        return ip_interface(f"{self.host}/{self.prefix_length}")
 
     def covers(self, host: Host) -> bool:
         """Whether `host` is in this address's subnet."""

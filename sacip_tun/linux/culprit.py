@@ -1,14 +1,16 @@
 """Who changed something: as far as the kernel tells, and as long as that process still runs."""
 
-import struct
 from contextlib import suppress
 from pathlib import Path
+from struct import Struct
+
+from sacip_tun.linux.rtnetlink import NLMSGHDR
 
 # linux/netfilter/nfnetlink.h and nf_tables.h: a new generation of the ruleset, and who made it.
 NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN = 10, 15
 NFTA_GEN_PROC_PID, NFTA_GEN_PROC_NAME = 2, 3
 # struct nlmsghdr and struct nfgenmsg in front of the attributes; struct nlattr.
-HEADER, ATTRIBUTES, NLATTR = struct.Struct("=IHHII"), 20, struct.Struct("=HH")
+ATTRIBUTES, NLATTR = 20, Struct("=HH")
 TYPE_MASK = 0x3FFF
 # A process's second netlink socket, and those that follow, get numbers from up here.
 NO_PROCESS = 1 << 31
@@ -27,7 +29,7 @@ def of_ruleset(datagram: bytes) -> str | None:
     """Return who made the change of the nftables ruleset that a notification ends; else None."""
     position = 0
     while position + ATTRIBUTES <= len(datagram):
-        length, kind, *_ = HEADER.unpack_from(datagram, position)
+        length, kind, *_ = NLMSGHDR.unpack_from(datagram, position)
         if not ATTRIBUTES <= length <= len(datagram) - position:
             return None
         if kind == NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from sacip_tun.linux.resolv_conf import PATH, Before
+from sacip_tun.linux.socket_options import set_mark
 from sacip_tun.protocol.address import Host
 
 PORT = 53
@@ -68,7 +69,7 @@ def _ask(name: str, kind: int, server: Host, mark: int) -> list[Host]:
     family = socket.AF_INET if server.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         if mark:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+            set_mark(sock, mark)
         sock.settimeout(PATIENCE)
         sock.connect((str(server), PORT))
         sock.send(asked)

@@ -17,13 +17,14 @@ from ipaddress import IPv4Interface, IPv6Interface
 
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.routes import Network
+from sacip_tun.linux.rtnetlink import SOL_NETLINK
 
 Interface = IPv4Interface | IPv6Interface
 
 # Seconds that nft may take; it waits for others that change the ruleset.
 PATIENCE = 10.0
 # linux/netlink.h, linux/netfilter/nfnetlink.h
-NETLINK_NETFILTER, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES = 12, 270, 1, 7
+NETLINK_NETFILTER, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES = 12, 1, 7
 INSTALL = "install nftables: its program `nft` does this"
 NEIGHBOURS = "nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report"
 OUTSIDE = (

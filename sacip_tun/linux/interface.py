@@ -4,13 +4,13 @@ import errno
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from struct import Struct
 
 from sacip_tun.linux.addresses import SCOPE_GLOBAL, SCOPE_LINK
 from sacip_tun.linux.errors import InterfaceError
-from sacip_tun.linux.messages import FAMILIES, IFF_UP, Message, address_of, codecs
+from sacip_tun.linux.messages import AF_INET6, FAMILIES, IFF_UP, Message, address_of, codecs
 from sacip_tun.linux.policy import PROTOCOL
 from sacip_tun.linux.routes import TABLE_MAIN, Network, RouteKind
 from sacip_tun.linux.rtnetlink import (
@@ -43,10 +43,9 @@ IPV6 = Path("/proc/sys/net/ipv6/conf")
 RTMSG, RTATTR, RTA_U32 = Struct("=BBxxxBBBxxxx"), Struct("=HH"), Struct("=HHI")
 RTA_DST, RTA_OIF, RTA_TABLE = 1, 4, 15
 # struct ifinfomsg with an index only (linux/rtnetlink.h), a number in an attribute.
-IFINFO, U32 = Struct("=4xi8x"), Struct("=I")
+IFINFO = Struct("=4xi8x")
 # linux/if_link.h, socket.h
 IFLA_MTU, IFLA_TXQLEN, IFLA_AF_SPEC, IFLA_INET6_ADDR_GEN_MODE = 4, 13, 26, 8
-AF_INET6 = 10
 # linux/if_addr.h and if_link.h
 IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ADDR_GEN_MODE_NONE = 0x02, 0x200, 1
 
@@ -111,9 +110,8 @@ def prune(
     wanted = {(network, table) for table, networks in routes.items() for network in networks}
     with RtnetlinkSocket() as sock:
         for there in present(address_of, sock.addresses()):
-            address = ip_interface(f"{there.host}/{there.prefix_length}")
-            if there.interface == index and address not in addresses:
-                sock.request(address_message(index, address), RTM_DELADDR)
+            if there.interface == index and there.with_prefix not in addresses:
+                sock.request(address_message(index, there.with_prefix), RTM_DELADDR)
         stale = [
             route_body(index, route.destination, route.table)
             for route in sock.routes()
@@ -131,7 +129,7 @@ def prepare(index: int, mtu: int) -> None:
     mode = _attribute(IFLA_INET6_ADDR_GEN_MODE, bytes((ADDR_GEN_MODE_NONE,)))
     silent = _attribute(IFLA_AF_SPEC, _attribute(AF_INET6, mode))
     numbers = {IFLA_MTU: mtu, IFLA_TXQLEN: TRANSMIT_QUEUE}
-    sized = b"".join(_attribute(kind, U32.pack(value)) for kind, value in numbers.items())
+    sized = b"".join(RTA_U32.pack(RTA_U32.size, kind, value) for kind, value in numbers.items())
     bodies = [IFINFO.pack(index) + attributes for attributes in (silent, sized)]
     with RtnetlinkSocket() as sock:
         # Without IPv6 there is nothing to silence, and that is refused.
@@ -157,10 +155,11 @@ def change_addresses(
         _check_free(sock, index, new)
         for address in new:
             _add_address(sock, index, address, flags)
-        for address in set(old) - set(new):
+        gone = set(old) - set(new)
+        for address in gone:
             with suppress(OSError):  # it is gone already
                 sock.request(address_message(index, address), RTM_DELADDR)
-        for address in new:  # some may have been secondary to what is gone
+        for address in new if gone else ():  # some may have been secondary to what is gone
             _add_address(sock, index, address, flags)
 
 
@@ -304,11 +303,19 @@ def _link(index: int) -> Message:
 def _add_routes(sock: RtnetlinkSocket, index: int, networks: Sequence[Network], table: int) -> None:
     bodies = (route_body(index, network, table) for network in networks)
     refusals = sock.request_each(bodies, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
+    ours: set[Network] | None = None
     for network, error in zip(networks, refusals, strict=True):
-        if error is not None and error.errno != errno.EEXIST:
+        if error is None:
+            continue
+        if error.errno != errno.EEXIST:
             raise _explained(f"the route {network} cannot be set", error) from error
-        if error is not None:
-            _check_ours(sock, index, network, table)
+        # After a crash, and when a file is read again, all are there already: asked for once.
+        ours = _routed(sock, index, table) if ours is None else ours
+        if network not in ours:
+            raise InterfaceError(
+                f"there is another route for {network}",
+                f"see `ip route show {network}`; change AllowedIPs, or set Table = off",
+            )
 
 
 def route_body(index: int, network: Network, table: int) -> bytes:
@@ -336,14 +343,10 @@ def route_body(index: int, network: Network, table: int) -> bytes:
     )
 
 
-def _check_ours(sock: RtnetlinkSocket, index: int, network: Network, table: int) -> None:
-    """Accept a route that exists already if it is by our interface."""
-    same = [r for r in sock.routes() if r.destination == network and r.table == table]
-    if not any(route.interface == index for route in same):
-        raise InterfaceError(
-            f"there is another route for {network}",
-            f"see `ip route show {network}`; change AllowedIPs, or set Table = off",
-        )
+def _routed(sock: RtnetlinkSocket, index: int, table: int) -> set[Network]:
+    """Return what is sent into an interface by a table."""
+    there = sock.routes()
+    return {r.destination for r in there if r.interface == index and r.table == table}
 
 
 def _explained(what: str, error: OSError) -> InterfaceError:

@@ -17,8 +17,10 @@ from pathlib import Path
 from struct import Struct
 from typing import TypeVar
 
+from sacip_tun.linux.tun import name_of
+
 # linux/if_tun.h, sockios.h, sched.h, rtnetlink.h
-TUNGETIFF, TUNGETDEVNETNS, SIOCGIFMTU = 0x800454D2, 0x54E3, 0x8921
+TUNGETDEVNETNS, SIOCGIFMTU = 0x54E3, 0x8921
 CLONE_NEWNET = 0x40000000
 RTMGRP_LINK = 1
 # struct ifreq: a name, and here a number.
@@ -26,12 +28,6 @@ IFREQ = Struct("=16si20x")
 DATAGRAM = 1 << 16
 
 T = TypeVar("T")
-
-
-def name_of(descriptor: int) -> str:
-    """Return the name that the interface of a TUN's descriptor has now. Raises OSError."""
-    answer = fcntl.ioctl(descriptor, TUNGETIFF, bytes(IFREQ.size))
-    return answer[:16].rstrip(b"\0").decode("ascii", "replace")
 
 
 class LinkWatch:

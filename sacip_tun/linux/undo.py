@@ -66,9 +66,10 @@ class UndoLog:
     def remember(self, kind: str, **details: object) -> None:
         """Write a step down, unless it is there. Raises OSError."""
         step = {"kind": kind, "at": time.time_ns(), **details}
-        self._asked.add(_identity(step))
+        identity = _identity(step)
+        self._asked.add(identity)
         with locked(self._path.parent):
-            if any(_identity(known) == _identity(step) for known in self.steps()):
+            if any(_identity(known) == identity for known in self.steps()):
                 return
             lines: list[Step] = [] if self._path.exists() else [{"namespace": namespace()}]
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -109,7 +110,8 @@ class UndoLog:
     @property
     def is_here(self) -> bool:
         """Whether it is about this network namespace."""
-        return any(line.get("namespace") == namespace() for line in self._lines())
+        here = namespace()
+        return any(line.get("namespace") == here for line in self._lines())
 
     def undo(self, *, keep: frozenset[str] = frozenset()) -> list[str]:
         """Undo all but kinds to `keep`; returns what could not be undone, and why."""
@@ -143,14 +145,15 @@ class UndoLog:
     def _handed_over(self, step: Step) -> bool:
         """Let the next tunnel that changed the same thing put back what was before us both."""
         resource = step.get("resource")
+        if resource is None:
+            return False
+        here = self.is_here
         later = [
             (other["at"], log, other)
             for log in logs(self._path.parent)
-            if log.interface != self.interface and log.is_here == self.is_here
+            if log.interface != self.interface and log.is_here == here
             for other in log.steps()
-            if resource is not None
-            and other.get("resource") == resource
-            and other["at"] > step["at"]
+            if other.get("resource") == resource and other["at"] > step["at"]
         ]
         if not later:
             return False
