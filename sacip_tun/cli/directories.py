@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sacip_tun.agreement import RUN_DIRECTORY
-from sacip_tun.client.uapi import DIRECTORY
+from sacip_tun.linux.unix import UAPI_DIRECTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Directories:
     """Our configurations and the keys that `up` makes."""
     wireguard: Path = Path("/etc/wireguard")
     """wg-quick's configurations, which we take unchanged."""
-    uapi: Path = DIRECTORY
+    uapi: Path = UAPI_DIRECTORY
     """The sockets of `wg`, one an interface: NAME.sock."""
 
     @property

@@ -35,11 +35,10 @@ def _down(options: Namespace) -> int:
         control = Control(socket_of(directory, name), UNDO_TIME)
     except Failure as failure:
         # A daemon that was killed did not undo it.
-        left = (directory / f"{name}.undo").exists()
-        if left and failure.code == Exit.NOT_RUNNING:
+        if failure.code == Exit.NOT_RUNNING and (directory / f"{name}.undo").exists():
             _check_not_kept(name)
-        if left and failure.code == Exit.NOT_RUNNING and clean(directory, name):
-            return Exit.OK
+            if clean(directory, name):
+                return Exit.OK
         raise
     with control:
         said = control.request("down").get("said")

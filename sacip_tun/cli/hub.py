@@ -13,8 +13,8 @@ from sacip_tun.cli.terminal import printable
 from sacip_tun.client.errors import NotRunning
 from sacip_tun.client.sockets import running, socket_of
 from sacip_tun.client.uapi import change
-from sacip_tun.config import Config, Network, find, load
-from sacip_tun.config.files import read
+from sacip_tun.config import Config, Network, find
+from sacip_tun.config.files import load_text
 from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.keys import from_base64
 
@@ -34,14 +34,9 @@ class Hub:
         """Return the one that a command line means."""
         return cls(options.interface, options.directories)
 
-    def config(self) -> Config:
-        """Read its file. Raises ConfigError."""
-        return load(str(self.path), self._directories.configurations)
-
-    def text(self) -> str:
-        """Return its file as it is, where that is one that `up` takes. Raises ConfigError."""
-        self.config()
-        return read(self.path)
+    def read(self) -> tuple[Config, str]:
+        """Read its file, where that is one that `up` takes. Raises ConfigError."""
+        return load_text(str(self.path), self._directories.configurations)
 
     def status(self) -> dict[str, Any]:
         """Return the status document of the tunnel, empty where it is not up."""
@@ -73,7 +68,7 @@ class Hub:
 
     def _change(self, lines: Sequence[str]) -> bool:
         try:
-            change(self._directories.uapi / f"{self.name}.sock", lines)
+            change(socket_of(self._directories.uapi, self.name), lines)
         except NotRunning:
             return False
         return True

@@ -47,6 +47,11 @@ def new_private_key() -> str:
     return to_base64(clamped(os.urandom(KEY)))
 
 
+def new_preshared_key() -> str:
+    """Return a new preshared key in base64."""
+    return to_base64(os.urandom(KEY))
+
+
 def public_key_of(private: str) -> str:
     """Return the public key of a private one, both in base64; raises Failure."""
     try:
@@ -76,7 +81,7 @@ def _pubkey(_: Namespace) -> int:
 
 def _genpsk(_: Namespace) -> int:
     _warn_of_readers()
-    print(to_base64(os.urandom(KEY)))
+    print(new_preshared_key())
     return Exit.OK
 
 

@@ -1,17 +1,16 @@
 """A new peer of a hub: keys, the next free addresses, and a file that every WireGuard takes."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
 
-from sacip_tun.cli.keys import new_private_key, public_key_of
+from sacip_tun.cli.keys import new_preshared_key, new_private_key, public_key_of
 from sacip_tun.config import Config, Network
 from sacip_tun.config.model import Interface
 from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.address import Host
-from sacip_tun.protocol.keys import KEY, public_key, to_base64
+from sacip_tun.protocol.keys import public_key, to_base64
 
 NAME = re.compile(r"[\w.@+-][\w.@+ -]{0,62}", re.ASCII)
 
@@ -23,7 +22,7 @@ class NewPeer:
     name: str
     addresses: tuple[Host, ...]
     private: str = field(default_factory=new_private_key, repr=False)
-    preshared: str = field(default_factory=lambda: to_base64(os.urandom(KEY)), repr=False)
+    preshared: str = field(default_factory=new_preshared_key, repr=False)
 
     @property
     def public(self) -> str:

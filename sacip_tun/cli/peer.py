@@ -9,12 +9,13 @@ from typing import Any
 from sacip_tun.agreement import PEERS_SCHEMA
 from sacip_tun.cli import peer_add
 from sacip_tun.cli.hub import Hub
+from sacip_tun.cli.mistakes import refusal
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.quantities import age
 from sacip_tun.cli.terminal import printable, warn
-from sacip_tun.config import ConfigError, UnreadableError, editing
+from sacip_tun.config import ConfigError, editing
 from sacip_tun.config.saving import alone, replace_text
-from sacip_tun.outcome import Exit, Failure
+from sacip_tun.outcome import Exit
 from sacip_tun.protocol.errors import LocalError
 from sacip_tun.protocol.keys import from_base64, to_base64
 
@@ -66,9 +67,7 @@ def _telling(run: Run) -> Run:
         try:
             return run(options)
         except ConfigError as error:
-            denied = isinstance(error, UnreadableError)
-            code = Exit.NO_PRIVILEGE if denied else Exit.BAD_CONFIGURATION
-            raise Failure(str(error), error.fix, code) from None
+            raise refusal(error) from None
 
     return told
 
@@ -79,7 +78,7 @@ def _add(options: Namespace) -> int:
 
 def _list(options: Namespace) -> int:
     hub = Hub.of(options)
-    peers = list(_listed(hub.text(), hub.status()))
+    peers = list(_listed(hub.read()[1], hub.status()))
     if options.json:
         document = {"schema": PEERS_SCHEMA, "interface": hub.name, "peers": peers}
         print(json.dumps(document, indent=2))
@@ -120,7 +119,7 @@ def _row(peer: dict[str, Any]) -> tuple[str, str, str, str]:
 def _remove(options: Namespace) -> int:
     hub = Hub.of(options)
     with alone(hub.path) as path:
-        text = hub.text()
+        _, text = hub.read()
         try:
             place = editing.named(text, options.peer)
         except ConfigError:

@@ -50,7 +50,7 @@ def add(hub: Hub, options: Namespace) -> int:
     name = checked_name(options.new_name)
     show = _shower(options)
     with alone(hub.path) as path:
-        text, config = hub.text(), hub.config()
+        config, text = hub.read()
         if any(place.name == name for place in editing.places(text)):
             raise Failure(f"there is a peer named {name!r} already", "choose another name")
         peer = NewPeer(name, free_addresses(config, hub.networks()))

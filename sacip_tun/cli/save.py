@@ -8,7 +8,7 @@ from sacip_tun.cli.names import interface_of
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.terminal import warn
 from sacip_tun.client.sockets import socket_of
-from sacip_tun.outcome import Exit, Failure
+from sacip_tun.outcome import Exit
 
 
 def configure(parser: Parser) -> None:
@@ -46,23 +46,14 @@ def configure_strip(parser: Parser) -> None:
 
 
 def _strip(options: Namespace) -> int:
-    from sacip_tun.config import (  # noqa: PLC0415 - `save` needs none of it
-        ConfigError,
-        Reader,
-        UnreadableError,
-        find,
-        load,
-        read,
-        stripped,
-    )
+    # `save` needs none of it.
+    from sacip_tun.cli.mistakes import refusal  # noqa: PLC0415
+    from sacip_tun.config import ConfigError, Reader, load_text, stripped  # noqa: PLC0415
 
-    directories = options.directories.configurations
     try:
-        load(options.file, directories)  # what is wrong with it is told here, and not by wg
-        text = stripped(read(find(options.file, directories)), Reader(options.reader))
+        # What is wrong with it is told here, and not by wg.
+        _, text = load_text(options.file, options.directories.configurations)
     except ConfigError as error:
-        denied = isinstance(error, UnreadableError)
-        code = Exit.NO_PRIVILEGE if denied else Exit.BAD_CONFIGURATION
-        raise Failure(str(error), error.fix, code) from None
-    sys.stdout.write(text)
+        raise refusal(error) from None
+    sys.stdout.write(stripped(text, Reader(options.reader)))
     return Exit.OK

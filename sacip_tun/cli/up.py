@@ -8,9 +8,10 @@ from sacip_tun.cli.eventline import Record, event_line
 from sacip_tun.cli.inline import DEFAULT_INTERFACE, configuration, declare
 from sacip_tun.cli.invitation import invitation
 from sacip_tun.cli.keyfile import KeyFile
+from sacip_tun.cli.mistakes import refusal
 from sacip_tun.cli.parser import Parser
 from sacip_tun.cli.terminal import Palette, warn
-from sacip_tun.config import Config, ConfigError, UnreadableError, load
+from sacip_tun.config import Config, ConfigError, load
 from sacip_tun.outcome import Exit, Failure
 
 EXAMPLES = """\
@@ -73,15 +74,9 @@ def _up(options: Namespace) -> int:
     try:
         if inline:
             return _up_from_options(options)
-        return _started(_from_file(options), options)
+        return _started(load(options.file, options.directories.configurations), options)
     except ConfigError as error:
-        denied = isinstance(error, UnreadableError)
-        code = Exit.NO_PRIVILEGE if denied else Exit.BAD_CONFIGURATION
-        raise Failure(str(error), error.fix, code) from None
-
-
-def _from_file(options: Namespace) -> Config:
-    return load(options.file, options.directories.configurations)
+        raise refusal(error) from None
 
 
 def _up_from_options(options: Namespace) -> int:

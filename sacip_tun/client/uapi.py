@@ -8,7 +8,6 @@ from pathlib import Path
 from sacip_tun.client.errors import unusable
 from sacip_tun.outcome import Failure
 
-DIRECTORY = Path("/var/run/wireguard")
 # A change of one peer is done at once; in seconds.
 PATIENCE = 5.0
 CHUNK = 4096

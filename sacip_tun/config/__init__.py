@@ -13,7 +13,7 @@ Nothing here is resolved or looked up in the network: an endpoint stays host tex
 from sacip_tun.config import editing
 from sacip_tun.config.assembly import assemble, parse
 from sacip_tun.config.errors import ConfigError, UnreadableError
-from sacip_tun.config.files import exists, find, load, read, read_key_file
+from sacip_tun.config.files import exists, find, load, load_text, read, read_key_file
 from sacip_tun.config.grammar import Entry, Section
 from sacip_tun.config.model import (
     Config,
@@ -51,6 +51,7 @@ __all__ = [
     "exists",
     "find",
     "load",
+    "load_text",
     "parse",
     "read",
     "read_key_file",

@@ -21,6 +21,11 @@ def load(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Config:
 
     Raises ConfigError; UnreadableError where only the privilege to read it is missing.
     """
+    return load_text(argument, directories)[0]
+
+
+def load_text(argument: str, directories: Sequence[Path] = DIRECTORIES) -> tuple[Config, str]:
+    """Do the same, and return the text too, both of one reading."""
     path = find(argument, directories)
     text, status = _read(path)
     # Parsed first: an example whose placeholders are not filled in has no secret to protect yet.
@@ -28,7 +33,7 @@ def load(argument: str, directories: Sequence[Path] = DIRECTORIES) -> Config:
     warnings = _permission_warnings(path, status, lenient=path.parent in directories[1:])
     warnings = (*warnings, *config.warnings)
     config = replace(config, warnings=warnings, source=path.absolute())
-    return _without_foreign_hooks(config, path, status)
+    return _without_foreign_hooks(config, path, status), text
 
 
 def _without_foreign_hooks(config: Config, path: Path, status: os.stat_result) -> Config:
