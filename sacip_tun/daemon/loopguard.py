@@ -39,7 +39,7 @@ class LoopGuard:
         destination = flow[UDP_FLOWS[len(flow)]]
         port = int.from_bytes(flow[-3:-1], "big")
         for peer in self._tunnel.peers.met:
-            for endpoint in peer.destinations:
+            for endpoint in peer.where.destinations:
                 if endpoint.port == port and endpoint.host.packed == destination:
                     self._note(endpoint, now)
                     return True

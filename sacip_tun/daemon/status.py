@@ -54,8 +54,8 @@ def peer_document(peer: Peer, config: PeerConfig, tunnel: Tunnel, journal: Journ
         "allowed_ips": [str(network) for network in tunnel.networks_of(peer)],
         "latest_handshake_unix": None if handshake is None else clock.unix_time(handshake),
         "handshake_age": None if handshake is None else round(now - handshake, 3),
-        "rx_bytes": peer.rx_bytes,
-        "tx_bytes": peer.tx_bytes,
+        "rx_bytes": peer.traffic.rx_bytes,
+        "tx_bytes": peer.traffic.tx_bytes,
         "persistent_keepalive": peer.settings.keepalive,
         "keepalive": peer.settings.keepalive or peer.exchange.nat_keepalive.interval,
         "nat": peer.path.behind_nat,
@@ -86,7 +86,7 @@ def _states(peer: Peer, configured: str | None, *, now: float) -> Iterator[str]:
         yield "hunting"
     if peer.path.remote.active is None:
         yield "unresolved" if configured else "no endpoint"
-    if peer.unanswered(now=now):
+    if peer.traffic.unanswered(now=now):
         yield "silent"
     if peer.degraded:
         yield "degraded"

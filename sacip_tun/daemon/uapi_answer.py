@@ -73,8 +73,8 @@ class Answers:
         nanoseconds = round(self._handshake(peer) * 1e9)
         yield f"last_handshake_time_sec={nanoseconds // 1_000_000_000}"
         yield f"last_handshake_time_nsec={nanoseconds % 1_000_000_000}"
-        yield f"tx_bytes={peer.tx_bytes}"
-        yield f"rx_bytes={peer.rx_bytes}"
+        yield f"tx_bytes={peer.traffic.tx_bytes}"
+        yield f"rx_bytes={peer.traffic.rx_bytes}"
 
     def _handshake(self, peer: Peer) -> float:
         """Return when the last handshake was, in seconds since 1970; 0 for never."""

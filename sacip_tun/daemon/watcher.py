@@ -237,7 +237,7 @@ class Watcher:
         Those of the family in use come first. Those of the other are a fallback, and preferred only
         where they are all there is.
         """
-        places = list(_best_of_each_family(peer.destinations, self._outlet.versions))
+        places = list(_best_of_each_family(peer.where.destinations, self._outlet.versions))
         if not places:
             return None
         found = list[Source]()

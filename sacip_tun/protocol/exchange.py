@@ -54,13 +54,6 @@ class Voice(Mover, Protocol):
     def liveness(self) -> Liveness:
         """Whether the path in use carries."""
 
-    @property
-    def destinations(self) -> tuple[Endpoint, ...]:
-        """Every address at which the peer might be, the active one first."""
-
-    def answer(self, frame: Frame, local: Endpoint | None, remote: Endpoint, *, now: float) -> None:
-        """Send an answer over the path that the question took."""
-
     def answered(self, token: int, *, now: float) -> float | None:
         """Close an open question of ours, and return when it was asked; None if it is none."""
 
@@ -126,7 +119,7 @@ class Exchange:
         handler = self._HANDLERS.get(frame.code)
         if handler is not None:
             handler(self, frame, arrival)
-        strange = arrival.source not in self._link.destinations and not self._link.strict
+        strange = arrival.source not in self._link.where.destinations and not self._link.strict
         if self.local_move.hunting and strange:
             self.heard_of((arrival.source,))
             self.local_move.found(now=arrival.now)
@@ -147,7 +140,7 @@ class Exchange:
 
     def heard_of(self, endpoints: Iterable[Endpoint | None]) -> None:
         """Take note of where the peer may be too, newest first."""
-        possible = [end for end in endpoints if end is not None and self._link.may_be_at(end)]
+        possible = [end for end in endpoints if end is not None and self._link.where.may_be_at(end)]
         known = dict.fromkeys((*possible, *self.candidates))
         self.candidates = tuple(known)[:MAX_KNOWN]
 
@@ -172,7 +165,7 @@ class Exchange:
         path = self._link.path
         seen, others = path.remote.active, self.local_move.candidates
         hello = Frame(Code.HELLO, observed=seen, candidates=others)
-        self._link.ask(hello, path.local.active, seen, now=now)
+        self._link.speech.ask(hello, path.local.active, seen, now=now)
         if self._hellos < len(HELLO_PAUSES):
             self._link.arm(Timer.HELLO, now + HELLO_PAUSES[self._hellos])
         self._hellos += 1
@@ -290,7 +283,7 @@ class Exchange:
             mtu=frame.mtu,
         )
         local = None if arrival.local.host.is_multicast else arrival.local
-        self._link.answer(answer, local, arrival.source, now=arrival.now)
+        self._link.speech.answer(answer, local, arrival.source, now=arrival.now)
 
     _HANDLERS: ClassVar[Mapping[int, Callable[["Exchange", Frame, Arrival], None]]] = {
         Code.HELLO: _hello,

@@ -60,8 +60,8 @@ class Healing:
             return
         for source in suspected:
             question = Frame(Code.PATH_CHALLENGE)  # without a number: it announces nothing
-            for remote in self._link.destinations_for(source.endpoint)[:1]:
-                token = self._link.ask(question, source.endpoint, remote, now=now)
+            for remote in self._link.where.destinations_for(source.endpoint)[:1]:
+                token = self._link.speech.ask(question, source.endpoint, remote, now=now)
                 self._asked[token] = source.endpoint.host
         well = any(suspects.is_well(source.endpoint.host) for source in suspected)
         self._tries = 0 if well else self._tries + 1

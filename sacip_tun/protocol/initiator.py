@@ -37,10 +37,6 @@ class Applicant(Protocol):
     def detached(self) -> bool:
         """Whether no local address leads to the peer."""
 
-    @property
-    def destinations(self) -> tuple[Endpoint, ...]:
-        """Every address at which the peer might be, the active one first."""
-
     def send_handshake(
         self, data: bytes, local: Endpoint | None, remote: Endpoint, *, now: float
     ) -> None:
@@ -157,11 +153,11 @@ class Initiator:
         self.attempted, self._early = now, False
         patience = limits.REKEY_TIMEOUT + self._context.jitter(limits.REKEY_JITTER)
         peer.arm(Timer.RETRY_HANDSHAKE, now + patience)
-        if not peer.destinations or peer.detached:
+        if not peer.where.destinations or peer.detached:
             return  # tried again by the timer: the name may resolve, an address may appear
         # Each try goes to where the peer was last, and to another place where it might be. That is
         # safe: only an authenticated answer moves the path.
-        remote = peer.destinations[self._rotation % len(peer.destinations)]
+        remote = peer.where.destinations[self._rotation % len(peer.where.destinations)]
         self._rotation += 1
         try:
             initiation = self._initiation()

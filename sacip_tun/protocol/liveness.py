@@ -62,9 +62,6 @@ class Prober(Link, Protocol):
     def detached(self) -> bool:
         """Whether no local address leads to the peer."""
 
-    def pairs(self, turn: int) -> list[tuple[Endpoint | None, Endpoint]]:
-        """Return pairs of addresses of one family: the one in use, and the others in turn."""
-
     def rebound(self, *, now: float) -> None:
         """Tell the peer that a NAT moved us: our address is the same, its packets are lost."""
 
@@ -168,7 +165,7 @@ class Liveness:
             # The peer may have been started anew: then it answers nothing but a handshake.
             link.start_handshake(now=now)
         self._unanswered += 1
-        pairs = link.pairs(max(0, self._unanswered - 2))
+        pairs = link.where.pairs_in_turn(max(0, self._unanswered - 2))
         used = (link.path.local.active, link.path.remote.active)
         for pair in pairs:
             if pair == used or self._unanswered > 1:
@@ -206,7 +203,7 @@ class Liveness:
             del self._asked[next(iter(self._asked))]
         told = self._link.received()
         question = Frame(Code.PATH_CHALLENGE, new=local, received=told)
-        token = self._link.ask(question, local, remote, now=now)
+        token = self._link.speech.ask(question, local, remote, now=now)
         if token:
             self._asked[token] = Asked(local, remote, in_use)
 

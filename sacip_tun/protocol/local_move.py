@@ -283,7 +283,7 @@ class LocalMove:
 
     def _leading_to_the_peer(self) -> tuple[Source, ...]:
         """Leave out a family in which no address of the peer is known."""
-        reach = self._link.destinations_for
+        reach = self._link.where.destinations_for
         return tuple(source for source in self._sources if reach(source.endpoint))
 
     def _start_at(self, sources: tuple[Source, ...]) -> None:
@@ -413,8 +413,8 @@ class LocalMove:
         self.notices.copies += 1
         standby = path.local.idle
         question = Frame(Code.PATH_CHALLENGE, number=self.notices.number, new=standby)
-        for remote in self._link.destinations_for(standby)[:1]:
-            token = self._link.ask(question, standby, remote, now=now)
+        for remote in self._link.where.destinations_for(standby)[:1]:
+            token = self._link.speech.ask(question, standby, remote, now=now)
             self._probe_tokens = (*self._probe_tokens, token)[-PROBES:]
         self._link.arm(Timer.PROBE, now + self.notices.pause)
 
@@ -482,7 +482,7 @@ class LocalMove:
         if path.local.active is None or path.local.active.host != local.host:
             path.local = path.local.moved_to(local)  # hunting found another pair that works
         # CHANGE went to every place where the peer may be: the one that answered is right.
-        known = source in self._link.destinations_for(local)
+        known = source in self._link.where.destinations_for(local)
         lost = self.state is LocalState.HUNTING or other_family
         if known or (lost and not self._link.strict):
             self._link.peer_found(source)
@@ -491,7 +491,7 @@ class LocalMove:
 
     def _leave_plain_peer(self, *, sealable: bool, now: float) -> None:
         if sealable:
-            self._link.send_keepalive(now=now)
+            self._link.speech.keepalive(now=now)
             self._words = 0
             self._link.arm(Timer.LAST_WORD, now + LAST_WORDS[0])
             if self._link.strayed:
@@ -502,7 +502,7 @@ class LocalMove:
             self._link.carries((), before=now, now=now)  # nobody will say so
 
     def _last_word(self, *, now: float) -> None:
-        self._link.send_keepalive(now=now)
+        self._link.speech.keepalive(now=now)
         self._words += 1
         if self._words < len(LAST_WORDS):
             self._link.arm(Timer.LAST_WORD, now + LAST_WORDS[1] - LAST_WORDS[0])

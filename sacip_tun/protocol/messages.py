@@ -55,6 +55,8 @@ COOKIE_REPLY_SIZE: Final = _COOKIE_REPLY.size
 DATA_HEADER: Final = DATA_FORMAT.size
 # A keepalive: nothing but header and tag.
 MIN_DATA_SIZE: Final = DATA_HEADER + TAG
+# Bytes of the outer IP header, UDP's, and those of a data message around an inner packet.
+OVERHEAD: Final = {4: 20 + 8 + MIN_DATA_SIZE, 6: 40 + 8 + MIN_DATA_SIZE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ class NatKeepalive:
     def _ask(self, question: Question, *, now: float) -> None:
         path = self._link.path
         challenge = Frame(Code.PATH_CHALLENGE)
-        token = self._link.ask(challenge, path.local.active, path.remote.active, now=now)
+        token = self._link.speech.ask(challenge, path.local.active, path.remote.active, now=now)
         question.tokens.append(token)
         self._link.arm(Timer.NAT_KEEPALIVE, now + question.pause)
         question.pause *= 2

@@ -80,14 +80,15 @@ class Notices:
         One that was a `neighbour` may have moved as well: the link is asked with the second copy.
         """
         active = self._link.path.local.active
-        self._change(((active, remote) for remote in self._link.destinations_for(active)), now=now)
+        places = self._link.where.destinations_for(active)
+        self._change(((active, place) for place in places), now=now)
         if self.copies > 1 and neighbour:
             self._ask_the_link(now=now)
         self._link.arm(Timer.NOTICE, now + self.pause)
 
     def hunt(self, *, now: float) -> None:
         """Try every own address with every address of the peer, and a handshake."""
-        self._change(self._link.pairs(self.copies), now=now)
+        self._change(self._link.where.pairs_in_turn(self.copies), now=now)
         if self.copies >= WIDE_HUNT:
             self._ask_around(now=now)
         self._link.start_handshake(now=now)
@@ -111,11 +112,11 @@ class Notices:
         """Neither end knows where the other is: ask the own link, and peers that know both."""
         self._ask_the_link(now=now)
         active = self._link.path.local.active
-        self._link.ask_relays(self._notice(Code.CHANGE, active), now=now)
+        self._link.speech.ask_relays(self._notice(Code.CHANGE, active), now=now)
 
     def _ask_the_link(self, *, now: float) -> None:
         for source in self._choice.sources:
-            for group in self._link.groups_on(source):
+            for group in self._link.where.groups_on(source):
                 steered = Endpoint(source.endpoint.host, source.endpoint.port, source.interface)
                 self._ask(Code.CHANGE, steered, group, new=source.endpoint, now=now)
 
@@ -128,7 +129,7 @@ class Notices:
         new: Endpoint | None,
         now: float,
     ) -> None:
-        token = self._link.ask(self._notice(code, new), local, remote, now=now)
+        token = self._link.speech.ask(self._notice(code, new), local, remote, now=now)
         self._tokens = (*self._tokens, token)[-MAX_TOKENS:]
 
     def _notice(self, code: Code, new: Endpoint | None) -> Frame:

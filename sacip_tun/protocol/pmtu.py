@@ -17,17 +17,14 @@ idle tunnel probes nothing. A plain WireGuard peer answers nothing: towards it t
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
 
 from sacip_tun.protocol.address import Endpoint
 from sacip_tun.protocol.events import PathMtu
 from sacip_tun.protocol.frames import FRAME_SIZE
-from sacip_tun.protocol.messages import MIN_DATA_SIZE, padded_length
+from sacip_tun.protocol.messages import MIN_DATA_SIZE, OVERHEAD, padded_length
 from sacip_tun.protocol.sacip import Link
 from sacip_tun.protocol.timers import Timer
 
-# Bytes of the outer IP header, UDP's, and those of a data message around an inner packet.
-OVERHEAD = {4: 20 + 8 + MIN_DATA_SIZE, 6: 40 + 8 + MIN_DATA_SIZE}
 # An IP packet has no more.
 LARGEST_PACKET = 65535
 # What every IPv6 path carries (RFC 8200 5), and in practice every IPv4 path.
@@ -66,13 +63,6 @@ class MtuState(Enum):
     ERROR = "below the base size"
 
 
-class Prober(Link, Protocol):
-    """A Link that can also probe the active path."""
-
-    def probe(self, size: int, *, now: float) -> int:
-        """Challenge by an unfragmented datagram of `size` bytes; return its token, 0 if unsent."""
-
-
 @dataclass(slots=True)
 class Attempt:
     """One size on trial: what was sent, and how often only the small challenge was answered."""
@@ -107,7 +97,7 @@ class PathMtuSearch:
         "state",
     )
 
-    def __init__(self, link: Prober) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
         self.state = MtuState.DISABLED
         self.size = 0
@@ -233,14 +223,14 @@ class PathMtuSearch:
     def _send(self, attempt: Attempt, *, now: float) -> None:
         """Send a probe; from the second on with a small challenge behind it."""
         attempt.control_answered = False
-        token = self._link.probe(attempt.size, now=now)
+        token = self._link.speech.probe(attempt.size, now=now)
         if not token:
             self._rest(now=now)
             return
         self._remember(token, attempt.size)
         if attempt.sent:
             small = self._overhead + padded_length(FRAME_SIZE)
-            attempt.controls.add(self._link.probe(small, now=now))
+            attempt.controls.add(self._link.speech.probe(small, now=now))
         patience = min(self._link.path.round_trips(3, MIN_PATIENCE), MAX_PATIENCE)
         doubled = min(patience * 2 ** min(attempt.sent, 8), MAX_PATIENCE)
         attempt.sent += 1

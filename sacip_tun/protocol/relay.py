@@ -37,7 +37,7 @@ class Relay:
         for other in self._peers.met:
             permitted = other.key != key and other.settings.relay and other.speaks_sacip
             if permitted and other.can_send(now=now):
-                other.tell(Frame(Code.RELAY, peer=key, sealed=seal()), now=now)
+                other.speech.tell(Frame(Code.RELAY, peer=key, sealed=seal()), now=now)
 
     def pass_on(self, asking: bytes, frame: Frame, observed: Endpoint, *, now: float) -> None:
         """Take RELAY. Raises RemoteError where it is not permitted or not possible."""
@@ -50,7 +50,7 @@ class Relay:
             raise RemoteError(Drop.RATE_LIMITED)
         self._relayed[asking] = now
         told = Frame(Code.RELAYED, observed=observed, peer=asking, sealed=frame.sealed)
-        target.tell(told, now=now)
+        target.speech.tell(told, now=now)
 
     def hand_over(self, via: bytes, frame: Frame, *, now: float) -> None:
         """Take RELAYED: open what is in it, and ask where it says. Raises RemoteError."""

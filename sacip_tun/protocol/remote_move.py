@@ -113,7 +113,7 @@ class RemoteMove:
         self._announced, self._announced_number, self._announced_at = new, frame.number, now
         path = self._link.path
         old = path.remote.active
-        if self._link.may_be_at(new):
+        if self._link.where.may_be_at(new):
             path.remote = path.remote.added(new)
         # Behind a NAT it may have an address that we have too: its challenge tells the real one.
         self._enter(RemoteTrigger.ANNOUNCED)
@@ -297,8 +297,8 @@ class RemoteMove:
         question = Frame(Code.PATH_CHALLENGE, number=self.applied)
         if self.state is RemoteState.CHECKING:
             here = self._link.path.local.active
-            trial.old_tokens.add(self._link.ask(question, here, trial.proven, now=now))
-        trial.new_tokens.add(self._link.ask(question, trial.local, trial.source, now=now))
+            trial.old_tokens.add(self._link.speech.ask(question, here, trial.proven, now=now))
+        trial.new_tokens.add(self._link.speech.ask(question, trial.local, trial.source, now=now))
         self._link.arm(Timer.CHALLENGE, now + trial.pause)
         trial.pause *= 2
 

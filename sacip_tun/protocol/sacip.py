@@ -14,11 +14,11 @@ from typing import Protocol, TypeVar
 
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.events import Event
-from sacip_tun.protocol.facts import Source
-from sacip_tun.protocol.frames import Frame
 from sacip_tun.protocol.path import Path
 from sacip_tun.protocol.received import Received
+from sacip_tun.protocol.speech import Speech
 from sacip_tun.protocol.timers import Timer
+from sacip_tun.protocol.whereabouts import Whereabouts
 
 
 class LocalState(Enum):
@@ -125,6 +125,8 @@ class Link(Protocol):
 
     path: Path
     speaks_sacip: bool
+    speech: Speech
+    where: Whereabouts
 
     @property
     def key(self) -> bytes:
@@ -142,25 +144,14 @@ class Link(Protocol):
     def strayed(self) -> bool:
         """Whether the peer is addressed elsewhere than the user said."""
 
-    def may_be_at(self, remote: Endpoint) -> bool:
-        """Whether to send to this address: the user said so, or nothing speaks against it."""
-
     def can_seal(self, *, now: float) -> bool:
         """Tell whether a session exists under which a frame can be sealed."""
-
-    def ask(
-        self, frame: Frame, local: Endpoint | None, remote: Endpoint | None, *, now: float
-    ) -> int:
-        """Send a frame that wants an answer, under a new token; return it, 0 if unsent."""
 
     def received(self) -> tuple[Received, ...]:
         """Return which messages arrived in the current session and the one before it."""
 
     def recent_bytes(self, *, now: float) -> int:
         """Return how many authenticated bytes the peer sent in the last two seconds, once each."""
-
-    def send_keepalive(self, *, now: float) -> None:
-        """Send an empty message over the active path."""
 
     def start_handshake(self, *, now: float, urgent: bool = False) -> None:
         """Begin a handshake; `urgent` does not wait out the 5 s since the last initiation."""
@@ -185,18 +176,6 @@ class Mover(Link, Protocol):
     @property
     def strict(self) -> bool:
         """Whether the peer is only where it says that it is."""
-
-    def destinations_for(self, local: Endpoint | None) -> tuple[Endpoint, ...]:
-        """Return the addresses at which the peer may be, of the family of `local`, best first."""
-
-    def pairs(self, turn: int) -> list[tuple[Endpoint | None, Endpoint]]:
-        """Return pairs of addresses of one family: the one in use, and the others in turn."""
-
-    def groups_on(self, source: Source) -> tuple[Endpoint, ...]:
-        """Return where everybody on the link of `source` hears us on the peer's port."""
-
-    def ask_relays(self, notice: Frame, *, now: float) -> None:
-        """Have other peers hand over a sealed notice, where both ends permit it."""
 
     def peer_found(self, remote: Endpoint) -> None:
         """Go over to an address of the peer that has just answered."""

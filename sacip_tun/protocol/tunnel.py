@@ -99,7 +99,7 @@ class Tunnel:
         for network in allowed_ips:
             self._allowed_ips.insert(network, settings.public_key)
         if settings.keepalive:
-            self.peers[settings.public_key].send_keepalive(now=now)
+            self.peers[settings.public_key].speech.keepalive(now=now)
         elif settings.endpoint or settings.named:
             self.peers.get(settings.public_key)  # the addresses of this host that lead there count
 
@@ -220,17 +220,17 @@ class Tunnel:
         # What came to an address is answered from it, by its own interface.
         local = peer.exchange.local_move.choice.steered(local)
         confirmed = peer.confirm(session)
-        peer.authenticated_received(batch.length, remote, now=now)
+        peer.traffic.received(batch.length, remote, now=now)
         if remote == peer.path.remote.active:
             peer.path.received(batch.length)
         if batch.highest >= 0:
             peer.heard_at(local, now=now)
-            peer.heard(session, batch.highest, local, remote, now=now)
+            peer.sightings.heard(session, batch.highest, local, remote, now=now)
         if confirmed:
             peer.session_ready(session, marked=speaks_sacip(peer.greatest_timestamp), now=now)
         if batch.inner:
-            peer.data_received(now=now)
-        peer.keep_fresh_on_receive(session, now=now)
+            peer.traffic.data_received(now=now)
+        peer.traffic.keep_fresh_on_receive(session, now=now)
         for counter, packet in batch.frames:
             self._frame(peer, session, counter, bytes(packet), local, remote, now)
 
@@ -246,7 +246,7 @@ class Tunnel:
     ) -> None:
         if not peer.settings.sacip:
             return
-        if not peer.may_be_at(remote):
+        if not peer.where.may_be_at(remote):
             self.drops[Drop.STRANGE_ENDPOINT] += 1
             return
         try:
@@ -254,10 +254,10 @@ class Tunnel:
             if not frame.mtu:  # probes of the path's MTU are no news, and there are many
                 code = code_name(frame.code)
                 peer.emit(FrameReceived(peer.key, code, frame.number, local, remote))
-            newest = peer.is_newest(session, counter, remote)
+            newest = peer.sightings.is_newest(session, counter, remote)
             peer.exchange.receive(frame, Arrival(local, remote, newest, session.created, now))
             if remote == peer.path.remote.active:
-                peer.newest_is(session, counter, remote)
+                peer.sightings.newest_is(session, counter, remote)
             if remote == peer.path.remote.active and local.host == peer.path.own_host(local):
                 peer.alive(now=now)
         except RemoteError as error:
@@ -271,7 +271,7 @@ class Tunnel:
         if peer is None:
             raise RemoteError(Drop.UNKNOWN_PEER)
         self._check_timestamp(peer, opened, now)
-        peer.rx_bytes += len(datagram)
+        peer.traffic.rx_bytes += len(datagram)
         self._respond(peer, opened, local, remote, now)
 
     def _admit(self, datagram: bytes, local: Endpoint, remote: Endpoint, now: float) -> None:
@@ -316,7 +316,7 @@ class Tunnel:
             ephemeral=self._context.entropy(32),
         )
         peer.adopt(Session(keys, now=now), now=now)
-        if peer.path.remote.active is None and peer.may_be_at(remote):
+        if peer.path.remote.active is None and peer.where.may_be_at(remote):
             peer.path.remote = peer.path.remote.of(remote)
             peer.exchange.local_move.contacted_at(local, now=now)
         data = peer.cookies.seal(response.encode(), now=now)
@@ -333,8 +333,8 @@ class Tunnel:
         )
         session = Session(keys, now=now)
         peer.adopt(session, now=now)
-        peer.authenticated_received(len(datagram), remote, now=now)
-        peer.contacted(local, remote, now=now)
+        peer.traffic.received(len(datagram), remote, now=now)
+        peer.sightings.contacted(local, remote, now=now)
         peer.session_ready(session, marked=peer.speaks_sacip, now=now)
 
     def _cookie_reply(

@@ -5,8 +5,9 @@ from itertools import product
 from typing import Protocol
 
 from sacip_tun.protocol.address import Endpoint
+from sacip_tun.protocol.choice import Choice
 from sacip_tun.protocol.facts import Source
-from sacip_tun.protocol.local_move import LocalMove
+from sacip_tun.protocol.hygiene import Hygiene
 from sacip_tun.protocol.path import Path
 
 # All hosts of a link (RFC 1112, RFC 4291 2.7.1): each listens without having joined anything.
@@ -19,25 +20,41 @@ PAIRS_A_ROUND = 8
 
 
 class Conversation(Protocol):
-    """Where the addresses come from that the peer told, and our own."""
+    """Where the addresses come from that the peer told."""
 
     candidates: tuple[Endpoint, ...]
-    local_move: LocalMove
 
 
 class Whereabouts:
     """What is known of where one peer is; `configured` are the addresses of its `Endpoint`."""
 
     __slots__ = (
+        "_choice",
         "_conversation",
+        "_hygiene",
         "_path",
         "configured",
     )
 
-    def __init__(self, path: Path, conversation: Conversation, configured: Endpoint | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        conversation: Conversation,
+        choice: Choice,
+        hygiene: Hygiene,
+        configured: Endpoint | None,
+    ) -> None:
         self.configured: tuple[Endpoint, ...] = () if configured is None else (configured,)
         self._path = path
         self._conversation = conversation
+        self._choice = choice
+        self._hygiene = hygiene
+
+    def may_be_at(self, remote: Endpoint) -> bool:
+        """Whether to send to this address: the user said so, or nothing speaks against it."""
+        if any(remote.host == place.host for place in self.configured):
+            return True
+        return self._hygiene.fault(remote) is None
 
     @property
     def destinations(self) -> tuple[Endpoint, ...]:
@@ -57,7 +74,7 @@ class Whereabouts:
     def pairs(self) -> list[Pair]:
         """Return every pair of addresses of one family, the one in use first."""
         active = self._path.local.active
-        sources = (source.endpoint for source in self._conversation.local_move.choice.sources)
+        sources = (source.endpoint for source in self._choice.sources)
         ours = {local.host: local for local in (active, *sources) if local is not None}
         if not ours:
             return [(None, remote) for remote in self.destinations]

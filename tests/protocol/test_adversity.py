@@ -16,7 +16,7 @@ VICTIM = endpoint("203.0.113.66", 53)
 def say(host, frame: Frame) -> None:
     """Let a host send a frame of its own making, which is authenticated all the same."""
     peer = host.peer
-    peer.ask(frame, peer.path.local.active, peer.path.remote.active, now=host.world.now)
+    peer.speech.ask(frame, peer.path.local.active, peer.path.remote.active, now=host.world.now)
     host.world.settle(host)
 
 

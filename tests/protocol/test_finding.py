@@ -52,7 +52,7 @@ def dual_stack_hub():
 
 def test_from_ipv4_to_ipv6_and_back() -> None:
     world, a, b = dual_stack_hub()
-    assert endpoint(HUB6) in a.peer.destinations
+    assert endpoint(HUB6) in a.peer.where.destinations
     a.facts(OLD6)
     talk(world, a, b, 1, patience=0.2)
     assert a.peer.path.remote.active == endpoint(HUB6)

@@ -73,7 +73,7 @@ def test_what_comes_from_there_moves_nothing(source, kind) -> None:
     world.tap = from_(source)
     if kind == "change":
         frame = Frame(Code.CHANGE, number=5, new=source)
-        a.peer.ask(frame, a.peer.path.local.active, a.peer.path.remote.active, now=world.now)
+        a.peer.speech.ask(frame, a.peer.path.local.active, a.peer.path.remote.active, now=world.now)
         world.settle(a)
     else:
         a.send("10.9.0.2")
@@ -115,13 +115,13 @@ def test_a_private_address_that_we_have_too_is_found_by_its_challenge(claimed) -
     world.tap = from_(endpoint(OLD))
     say = Frame(Code.PREPARE, number=1, new=claimed)
     path = a.peer.path
-    a.peer.ask(say, path.local.active, path.remote.active, now=world.now)
+    a.peer.speech.ask(say, path.local.active, path.remote.active, now=world.now)
     world.settle(a)
     world.run(0.1)
     assert claimed not in b.peer.path.remote
     world.tap = from_(public)
     probe = Frame(Code.PATH_CHALLENGE, number=1, new=claimed)
-    a.peer.ask(probe, path.local.active, path.remote.active, now=world.now)
+    a.peer.speech.ask(probe, path.local.active, path.remote.active, now=world.now)
     world.settle(a)
     world.run(0.1)
     assert b.peer.path.remote.idle == public
@@ -131,7 +131,7 @@ def test_such_candidates_are_not_kept() -> None:
     world, a, b = connected()
     good = endpoint("203.0.113.9")
     hello = Frame(Code.HELLO, candidates=(OWN, INNER, endpoint("224.0.0.1"), good))
-    a.peer.ask(hello, a.peer.path.local.active, a.peer.path.remote.active, now=world.now)
+    a.peer.speech.ask(hello, a.peer.path.local.active, a.peer.path.remote.active, now=world.now)
     world.settle(a)
     world.run(0.1)
     assert b.peer.exchange.candidates == (good,)
@@ -147,7 +147,7 @@ def test_a_broadcast_of_an_own_network_is_nobodys() -> None:
 def test_a_candidate_that_is_nobodys_is_never_asked() -> None:
     world, a, b = connected()
     hello = Frame(Code.HELLO, candidates=(endpoint("255.255.255.255"), endpoint("240.0.0.1")))
-    b.peer.ask(hello, b.peer.path.local.active, b.peer.path.remote.active, now=world.now)
+    b.peer.speech.ask(hello, b.peer.path.local.active, b.peer.path.remote.active, now=world.now)
     world.settle(b)
     world.run(0.1)
     world.tap = lambda *_: []

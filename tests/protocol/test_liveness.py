@@ -29,12 +29,13 @@ class Prober:
         self.has_session = True
         self.waited_for = True
         self.asked: list[tuple[float, object, object, int]] = []
+        self.speech = self.where = self
         self.events = []
         self.taken = []
         self.handshakes = 0
         self.deadline: float | None = None
 
-    def pairs(self, _turn):
+    def pairs_in_turn(self, _turn):
         return [(HERE, THERE), (OTHER, THERE)]
 
     def wanted(self, *, now: float) -> bool:  # noqa: ARG002  # the signature of a Prober

@@ -32,7 +32,7 @@ def remote_moves(host) -> list[Moved]:
 
 def say(host, frame: Frame) -> None:
     path = host.peer.path
-    host.peer.ask(frame, path.local.active, path.remote.active, now=host.world.now)
+    host.peer.speech.ask(frame, path.local.active, path.remote.active, now=host.world.now)
     host.world.settle(host)
 
 
@@ -180,7 +180,7 @@ def test_late_packets_of_every_kind_from_the_old_path_move_nothing() -> None:
     held = []
     world.tap = lambda source, destination, data: held.append((source, destination, data)) or []
     a.send("10.9.0.2")
-    a.peer.send_keepalive(now=world.now)
+    a.peer.speech.keepalive(now=world.now)
     say(a, Frame(Code.PATH_CHALLENGE))
     say(a, Frame(Code.PREPARE, number=1, new=endpoint("192.168.1.77")))
     assert len(held) == 4

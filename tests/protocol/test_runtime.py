@@ -61,7 +61,7 @@ def test_without_a_private_key_nobody_calls_and_nobody_is_answered() -> None:
     b.peer.start_handshake(now=world.now)
     world.run(12.0)
     assert not a.peer.can_seal(now=world.now)
-    assert b.tunnel.peers.glance(a.tunnel.public_key).tx_bytes == 0
+    assert b.tunnel.peers.glance(a.tunnel.public_key).traffic.tx_bytes == 0
 
 
 def test_a_preshared_key_counts_from_the_next_handshake_on_also_for_one_under_way() -> None:
@@ -83,20 +83,20 @@ def test_a_preshared_key_counts_from_the_next_handshake_on_also_for_one_under_wa
 def test_a_keepalive_begins_when_it_is_set_follows_its_interval_and_ends() -> None:
     world, a, b = connected(b_sacip=False)
     world.run(30.0)
-    before = a.peer.tx_bytes
+    before = a.peer.traffic.tx_bytes
     change(a, keepalive=10)
-    assert a.peer.tx_bytes == before + 32
+    assert a.peer.traffic.tx_bytes == before + 32
     world.run(10.5)
-    assert a.peer.tx_bytes == before + 64
+    assert a.peer.traffic.tx_bytes == before + 64
     change(a, keepalive=2)
-    assert a.peer.tx_bytes == before + 64
+    assert a.peer.traffic.tx_bytes == before + 64
     world.run(2.5)
-    assert a.peer.tx_bytes == before + 96
+    assert a.peer.traffic.tx_bytes == before + 96
     change(a, keepalive=0)
     assert not a.peer.is_set(Timer.PERSISTENT_KEEPALIVE)
     world.run(30.0)
-    assert a.peer.tx_bytes == before + 96
-    assert b.peer.rx_bytes == a.peer.tx_bytes
+    assert a.peer.traffic.tx_bytes == before + 96
+    assert b.peer.traffic.rx_bytes == a.peer.traffic.tx_bytes
 
 
 def test_an_endpoint_that_the_user_gives_overrides_where_the_peer_was_heard() -> None:
@@ -116,8 +116,8 @@ def test_the_bytes_of_both_ends_are_the_same_from_the_first_on() -> None:
     world.run(0.5)
     b.send("10.9.0.1")
     world.run(30.0)
-    assert a.peer.tx_bytes == b.peer.rx_bytes > 0
-    assert b.peer.tx_bytes == a.peer.rx_bytes > 0
+    assert a.peer.traffic.tx_bytes == b.peer.traffic.rx_bytes > 0
+    assert b.peer.traffic.tx_bytes == a.peer.traffic.rx_bytes > 0
 
 
 @pytest.mark.parametrize("answers", [True, False])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from simulation import endpoint
 
 from sacip_tun.protocol.facts import Source
+from sacip_tun.protocol.hygiene import Hygiene
 from sacip_tun.protocol.path import Path
 from sacip_tun.protocol.whereabouts import Whereabouts
 
@@ -16,9 +17,8 @@ OURS4, OURS6, OTHER4 = endpoint("10.0.0.1"), endpoint("2001:db8:f::1"), endpoint
 def whereabouts(*sources: Source, active=A4, configured=None, candidates=()) -> Whereabouts:
     path = Path(active)
     path.local = path.local.of(sources[0].endpoint if sources else None)
-    move = SimpleNamespace(choice=SimpleNamespace(sources=sources))
-    conversation = SimpleNamespace(candidates=candidates, local_move=move)
-    return Whereabouts(path, conversation, configured)
+    told, choice = SimpleNamespace(candidates=candidates), SimpleNamespace(sources=sources)
+    return Whereabouts(path, told, choice, Hygiene(lambda _address: False), configured)
 
 
 def test_each_destination_is_there_once_and_the_one_in_use_first() -> None:
