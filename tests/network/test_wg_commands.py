@@ -198,6 +198,7 @@ def test_a_port_that_is_taken_is_refused_and_nothing_changes(fresh):
     assert fresh.ours.host.run(["wg", "show", name, "listen-port"]).stdout == "51820\n"
     assert not fresh.ours.host.run(["wg", "show", name, "peers"]).stdout
     blocker.kill()
+    blocker.wait()
     fresh.ours.set("listen-port", "7777")
     assert fresh.ours.host.run(["wg", "show", name, "listen-port"]).stdout == "7777\n"
 
