@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ RATE = 8.0
 PORTS = {"upload": 5001, "download": 5002, "keystrokes": 5003}
 # How long the flows run before anything happens to them, in seconds.
 RUN_IN = 1.0
+# How long after a move TCP's timers may still expire for it, in seconds: the least one is 200 ms.
+SETTLING = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,14 @@ class Felt:
         )
 
 
-def counters(host: Host) -> dict[str, int]:
-    """The extended TCP counters of one host's kernel (/proc/net/netstat)."""
-    names, numbers = host.run(["grep", "^TcpExt:", "/proc/net/netstat"]).stdout.splitlines()
-    return dict(zip(names.split()[1:], map(int, numbers.split()[1:]), strict=True))
+def counters(host: Host) -> Counter[str]:
+    """The TCP counters of one host's kernel (/proc/net/snmp and netstat)."""
+    files = ["/proc/net/snmp", "/proc/net/netstat"]
+    lines = host.run(["grep", "-hE", "^(Tcp|TcpExt):", *files]).stdout.splitlines()
+    found: Counter[str] = Counter()
+    for names, numbers in zip(lines[::2], lines[1::2], strict=True):
+        found.update(dict(zip(names.split()[1:], map(int, numbers.split()[1:]), strict=True)))
+    return found
 
 
 def processor_time(end: LabTunnel) -> float:
@@ -84,6 +91,8 @@ class Live:
     stream: Stream | None = None
     felt: dict[str, Felt] = field(default_factory=dict)
     heard: Heard | None = None
+    _before: Counter[str] = field(default_factory=Counter)
+    _after: Counter[str] | None = None
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
@@ -94,6 +103,7 @@ class Live:
             ends = self.fixed.host, self.mover.host
             self.stream = Stream(*ends, self.mover.inner, self.streaming)
         time.sleep(RUN_IN)
+        self._before = self._counters()
         self.began = time.time()
 
     def _connection(self, kind: str) -> Connection:
@@ -104,6 +114,11 @@ class Live:
             options += [kind, "--rate", str(RATE)]
         hosts = self.mover.host, self.fixed.host
         return Connection(*hosts, self.fixed.inner, *options, port=PORTS[kind])
+
+    def settle(self) -> None:
+        """All is over that was to happen: what TCP does later is for other reasons."""
+        time.sleep(SETTLING)
+        self._after = self._counters()
 
     def finish(self) -> None:
         """Wait for the end of all, and require that every byte came as it was sent."""
@@ -118,22 +133,20 @@ class Live:
 
     @property
     def retransmissions(self) -> int:
-        """Segments that an inner TCP sent again because it took them for lost.
+        """Segments that an inner TCP sent again because it took them for lost, until it settled.
 
         A tail loss probe is none: Linux sends one after two round trips without an
         acknowledgement (RFC 8985 7.2), which is 2 ms here, and any pause of this machine.
         """
-        again = sum(felt.retransmissions for felt in self.felt.values())
-        ends = (self.mover.host, self.fixed.host)
-        probes = sum(counters(host)["TCPLossProbes"] for host in ends)
-        return max(0, again - probes) + self.taken_for_lost
+        assert self._after is not None, "settle first"
+        grown = self._after - self._before
+        # A timer that expired, or duplicate acknowledgements that told of a loss.
+        told = ("TCPTimeouts", "TCPFastRetrans", "TCPSlowStartRetrans")
+        unasked = max(0, grown["RetransSegs"] - grown["TCPLossProbes"])
+        return unasked + sum(grown[name] for name in told)
 
-    @property
-    def taken_for_lost(self) -> int:
-        """How often an inner TCP's timer expired, or duplicate acknowledgements told of a loss."""
-        names = ("TCPTimeouts", "TCPFastRetrans", "TCPSlowStartRetrans")
-        ends = (self.mover.host, self.fixed.host)
-        return sum(counters(host)[name] for host in ends for name in names)
+    def _counters(self) -> Counter[str]:
+        return counters(self.mover.host) + counters(self.fixed.host)
 
     @property
     def silence_ms(self) -> float:

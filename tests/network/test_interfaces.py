@@ -62,6 +62,7 @@ def test_there_and_back(net, leave, come_back) -> None:
     moved(ends, WLAN)
     come_back(net)
     moved(ends, ETH)
+    live.settle()
     live.finish()
     print(f"{leave.__name__}: silent for {live.silence_ms} ms; {live.heard}")
     assert [move["kind"] for move in ends.moves] == ["make before break"] * 2, live.story()

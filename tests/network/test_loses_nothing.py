@@ -43,8 +43,9 @@ def test_nothing_is_lost(network, move) -> None:
     mover, peer = tunnel(net)
     live = Live(mover, peer, ("upload", "download", "keystrokes"), 4.0, streaming=4.0)
     move(net, mover)
-    live.finish()
     wait_until_moved(mover, peer, "192.168.1.2")
+    live.settle()
+    live.finish()
     shown = net.mover.ip("-4 addr show dev eth0")
     assert NEW in shown
     assert OLD not in shown
