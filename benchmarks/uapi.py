@@ -9,7 +9,6 @@ is timed from its start to its return, when the interface and its socket serve.
 
 import argparse
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -17,36 +16,22 @@ from collections.abc import Callable
 from echoes import ROUND_TRIP
 from places import lan
 from timings import told
+from uapi_client import HOSTS, ask, many_allowed_ips
 
 from sacip_tun.lab.namespaces import Host, Network
 from sacip_tun.lab.tunnel import LabTunnel, Remote
-from sacip_tun.linux.unix import UAPI_DIRECTORY
 
 PEERS, PING_INTERVAL = 1000, 0.005
-# Allowed IPs of each family: as many as WireGuard's own test suite sets.
-HOSTS = 255 * 256
 # A peer beside the one that the pings go to.
 OTHER = os.urandom(32).hex()
 START = (sys.executable, "-m", "sacip_tun.cli.wg")
 
 
-def ask(name: str, request: str) -> tuple[float, str]:
+def timed_ask(name: str, request: str) -> tuple[float, str]:
     """Return how long the answer to a request took, in seconds, and the answer."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(UAPI_DIRECTORY / f"{name}.sock"))
-        parts = []
-        start = time.monotonic()
-        client.sendall(request.encode())
-        while not (parts and parts[-1].endswith(b"\n\n")):
-            parts.append(client.recv(1 << 20))
-        return time.monotonic() - start, b"".join(parts).decode()
-
-
-def many_allowed_ips() -> list[str]:
-    """Return HOSTS of each family."""
-    fours = [f"10.0.{high}.{low}/32" for high in range(255) for low in range(256)]
-    sixes = [f"fd00::{high:x}{low:02x}/128" for high in range(255) for low in range(256)]
-    return fours + sixes
+    start = time.monotonic()
+    answer = ask(name, request)
+    return time.monotonic() - start, answer
 
 
 def slowest_while(hub: Host, doing: Callable[[], float]) -> tuple[float, float]:
@@ -67,7 +52,7 @@ def measure(hub: Host, name: str, peer: str, rounds: int) -> None:
     figures: dict[str, list[tuple[float, float]]] = {"set": [], "set again": [], "read": []}
     for number in range(rounds):
         if number:
-            ask(name, f"set=1\npublic_key={peer}\nreplace_allowed_ips=true\n\n")
+            answered(name, f"set=1\npublic_key={peer}\nreplace_allowed_ips=true\n\n")
         for what in ("set", "set again"):
             figures[what].append(slowest_while(hub, lambda: answered(name, setting)[0]))
         figures["read"].append(slowest_while(hub, lambda: read(name)))
@@ -77,14 +62,14 @@ def measure(hub: Host, name: str, peer: str, rounds: int) -> None:
 
 
 def answered(name: str, request: str) -> tuple[float, str]:
-    took, answer = ask(name, request)
+    took, answer = timed_ask(name, request)
     if answer != "errno=0\n\n":
         raise ValueError(answer)
     return took, answer
 
 
 def read(name: str) -> float:
-    took, answer = ask(name, "get=1\n\n")
+    took, answer = timed_ask(name, "get=1\n\n")
     if answer.count("allowed_ip=") < 2 * HOSTS:
         raise ValueError("some allowed IPs are missing")
     return took

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
@@ -59,6 +60,12 @@ class Remote:
         }
         given = (f"{key} = {value}\n" for key, value in lines.items() if value is not None)
         return "[Peer]\n" + "".join(given)
+
+
+def interface_section(keys: Keys, addresses: Sequence[str], lines: Sequence[str] = ()) -> str:
+    """Return the [Interface] section of a file, with `lines` at its end."""
+    own = [f"PrivateKey = {keys.private}", f"Address = {', '.join(addresses)}", *lines]
+    return "\n".join(["[Interface]", *own, ""])
 
 
 class LabTunnel:
@@ -117,14 +124,12 @@ class LabTunnel:
 
     def configuration(self, *remotes: Remote, lines: tuple[str, ...] = ()) -> Path:
         """Write a file that `up` takes, and return where it is."""
-        addresses = ", ".join((self.address, *self.more))
-        own = [f"PrivateKey = {self.keys.private}", f"Address = {addresses}"]
-        own += [f"ListenPort = {self.listen_port}", *lines]
-        sections = ["\n".join(["[Interface]", *own])]
+        own = (f"ListenPort = {self.listen_port}", *lines)
+        sections = [interface_section(self.keys, (self.address, *self.more), own)]
         sections += [remote.section for remote in remotes]
         path = self.host.network.directory / f"{self.name}.conf"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write("\n".join(sections))
+            file.write("".join(sections))
         return path
 
     def _start(self, line: list[str]) -> None:

@@ -8,10 +8,11 @@ eth1  192.168.2.22 ──── nat2 .1 ── 203.0.113.2 ──┘       (or b
 from dataclasses import dataclass
 
 from ethernet import _both_know_sacip, at, wait_until
+from written import WrittenTunnel
 
 from sacip_tun.lab.namespaces import Host, Network, Segment
 from sacip_tun.lab.nat import Nat
-from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
+from sacip_tun.lab.tunnel import LabTunnel, Remote
 
 HUB = "203.0.113.101"
 MOVER = "192.168.1.22"
@@ -72,20 +73,11 @@ def tunnels(
     return mover, hub
 
 
-class StrictTunnel(LabTunnel):
-    """Our tunnel from a file, for what the command line has no option: `Nat = strict`."""
+class StrictTunnel(WrittenTunnel):
+    """Our tunnel with `Nat = strict`."""
 
-    def up(self, *remotes: Remote) -> None:
-        lines = ["[Interface]", f"PrivateKey = {self.keys.private}"]
-        lines += [f"Address = {self.address}", f"ListenPort = {self.listen_port}"]
-        for remote in remotes:
-            lines += ["[Peer]", f"PublicKey = {remote.public}", "Nat = strict"]
-            lines.append(f"AllowedIPs = {', '.join(remote.allowed)}")
-        path = self.secret_file("file", "\n".join(lines))
-        path = path.rename(path.with_name(f"{self.name}.conf"))
-        self._daemon = self.host.start([*PROGRAM, "up", str(path), "--foreground"])
-        self._wait_until_up(self._daemon)
-        self._monitor = self.host.start([*PROGRAM, "monitor", self.name, "--json"])
+    def __init__(self, host: Host, address: str) -> None:
+        super().__init__(host, address, ("Nat = strict",))
 
 
 def seen_at(hub: LabTunnel, mover: LabTunnel) -> str:

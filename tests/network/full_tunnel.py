@@ -18,7 +18,7 @@ from capture import UDP, Packet
 from ethernet import wait_until
 
 from sacip_tun.lab.namespaces import Host, Network, Segment, interface_name
-from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote
+from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote, interface_section
 
 HUB, SITE, SITE_V6 = "10.3.0.101", "203.0.113.80", "fd03::80"
 EVERYTHING = "0.0.0.0/0, ::/0"
@@ -90,11 +90,10 @@ class Laptop:
         return self.host.network.directory / f"{self.name}.conf"
 
     def write(self) -> None:
-        own = [f"PrivateKey = {self.keys.private}", f"Address = {self.addresses}", *self.lines]
+        own = interface_section(self.keys, (self.addresses,), self.lines)
         peer = Remote(self.hub, self.endpoint, (self.allowed,)).section
         self.path.touch(mode=0o600)
-        made = "\n".join(["[Interface]", *own, peer])
-        self.path.write_text(self.text or made)
+        self.path.write_text(self.text or own + peer)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.host.run([*self.inside, *PROGRAM, *words], check=False, timeout=30)

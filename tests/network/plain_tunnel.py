@@ -107,8 +107,7 @@ class PlainTunnel:
 
     def show(self, field: str, public: str) -> str:
         """One peer's value of `wg show NAME FIELD`."""
-        lines = self.host.run(["wg", "show", self.name, field]).stdout.splitlines()
-        return dict(line.split("\t", 1) for line in lines)[public]
+        return shown(self.host, self.name, field)[public]
 
     def handshake(self, public: str) -> int:
         """The last handshake in seconds since 1970, 0 where there was none."""
@@ -133,3 +132,16 @@ class PlainTunnel:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"{secret}\n")
         return path
+
+
+def shown(host: Host, name: str, field: str) -> dict[str, str]:
+    """What `wg show NAME FIELD` says of each peer, by its public key."""
+    lines = host.run(["wg", "show", name, field]).stdout.splitlines()
+    return dict(line.split("\t", 1) for line in lines)
+
+
+def wg_quick(host: Host, verb: str, path: Path, userspace: Path | str) -> None:
+    """Run Debian's `wg-quick up` or `down`, with that program where the kernel has no WireGuard."""
+    found = shutil.which("wg-quick")
+    assert found, "wg-quick is missing: apt-get install wireguard-tools"
+    host.run(["env", f"WG_QUICK_USERSPACE_IMPLEMENTATION={userspace}", found, verb, str(path)])

@@ -16,7 +16,7 @@ from ethernet import at, ethernet, wait_until
 import sacip_tun
 from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.lab.namespaces import Host, Network, interface_name
-from sacip_tun.lab.tunnel import PROGRAM, Keys
+from sacip_tun.lab.tunnel import PROGRAM, Keys, Remote, interface_section
 
 pytestmark = [pytest.mark.network, pytest.mark.alone]
 
@@ -53,18 +53,18 @@ class End:
         self.hooked = host.network.directory / f"{self.name}-hooked"
         self.more = more
 
-    def up(self, other: "End", endpoint: str = "", *options: str) -> None:
-        path = self.host.network.directory / f"{self.name}.conf"
+    def up(self, other: "End", endpoint: str | None = None, *options: str) -> None:
         hook = f"EventHook = {EXAMPLES / 'tell.sh'} {self.hooked}-%i"
-        lines = [
-            "[Interface]", f"PrivateKey = {self.keys.private}", f"Address = {self.inner}/24",
-            "ListenPort = 51820", hook, *self.more,
-            "[Peer]", f"PublicKey = {other.keys.public}", f"AllowedIPs = {other.inner}/32",
-            endpoint,
-        ]  # fmt: skip
-        path.touch(0o600)
-        path.write_text("\n".join(lines))
+        peer = Remote(other.keys.public, endpoint, (f"{other.inner}/32",))
+        path = self.write("ListenPort = 51820", hook, *self.more, peer.section)
         self.host.run([*PROGRAM, "up", str(path), *options])
+
+    def write(self, *lines: str) -> Path:
+        """Write its file, and return where it is."""
+        path = self.host.network.directory / f"{self.name}.conf"
+        path.touch(0o600)
+        path.write_text(interface_section(self.keys, (f"{self.inner}/24",), lines))
+        return path
 
     def listen(self) -> None:
         self._listener = self.host.start([sys.executable, "-c", LISTEN, self.name])
@@ -96,7 +96,7 @@ def two_ends(network: Network) -> tuple[End, End]:
     net = ethernet(network, OLD)
     mover, peer = End(net.mover, "10.9.0.2"), End(net.peer, "10.9.0.1")
     peer.up(mover)
-    mover.up(peer, "Endpoint = 192.168.1.101:51820")
+    mover.up(peer, at("192.168.1.101"))
     for end in (mover, peer):
         end.command("wait", end.name, "--for", "peer", "--timeout", "10")
         end.listen()
@@ -219,8 +219,8 @@ def test_going_down_ends_programs_and_hooks_and_no_hooks_runs_none(network) -> N
     net = ethernet(network, OLD)
     mover = End(net.mover, "10.9.0.2", f"EventHook = handshake-completed: {hook}")
     peer = End(net.peer, "10.9.0.1", f"EventHook = handshake-completed: {hook}-not")
-    peer.up(mover, "", "--no-hooks")
-    mover.up(peer, "Endpoint = 192.168.1.101:51820")
+    peer.up(mover, None, "--no-hooks")
+    mover.up(peer, at("192.168.1.101"))
     mover.listen()
     running = network.directory / "running"
     wait_until(running.exists, "the hook was not run")
@@ -242,7 +242,7 @@ def test_a_hook_inherits_nothing_that_keeps_the_tunnel_alive(network) -> None:
     more = f"EventHook = handshake-completed: {hook}"
     mover, peer = End(net.mover, "10.9.0.2", more), End(net.peer, "10.9.0.1")
     peer.up(mover)
-    mover.up(peer, "Endpoint = 192.168.1.101:51820")
+    mover.up(peer, at("192.168.1.101"))
     wait_until(out.exists, "the hook was not run")
     held = [line.partition(" -> ")[2] for line in out.read_text().splitlines()]
     assert [name for name in held if "/dev/net/tun" in name or "socket:" in name] == []
@@ -254,12 +254,7 @@ def test_a_hook_inherits_nothing_that_keeps_the_tunnel_alive(network) -> None:
 def test_a_hook_in_a_file_of_another_user_is_not_run_and_that_is_said(network) -> None:
     host = network.host("a")
     end = End(host, "10.9.0.2")
-    path = network.directory / f"{end.name}.conf"
-    path.touch(0o600)
-    path.write_text(
-        f"[Interface]\nPrivateKey = {end.keys.private}\nAddress = 10.9.0.2/24\n"
-        f"EventHook = address-added: /bin/touch {end.hooked}\n"
-    )
+    path = end.write(f"EventHook = address-added: /bin/touch {end.hooked}")
     host.run(["chown", "1", str(path)])
     said = host.run([*PROGRAM, "up", str(path)]).stderr
     assert "EventHook is left out: user 1 owns it" in said

@@ -4,13 +4,12 @@ laptop eth0 192.168.1.22    hub eth0 192.168.1.101
 ──────┴────────────────────────┴──────  192.168.1.0/24
 """
 
-import shutil
 from pathlib import Path
 
 import pytest
 from ethernet import ethernet
 from full_tunnel import reaches
-from plain_tunnel import wireguard_go
+from plain_tunnel import wg_quick, wireguard_go
 
 from sacip_tun.lab.namespaces import Network, interface_name
 from sacip_tun.lab.tunnel import PROGRAM, LabTunnel
@@ -58,14 +57,9 @@ def test_what_is_printed_is_a_tunnel_for_us_and_for_wg_quick(home: Home) -> None
     assert "connected, last handshake" in home.peer("list")
     home.laptop.run([*PROGRAM, "down", ours.stem])
 
-    quick = shutil.which("wg-quick")
-    assert quick, "wg-quick is missing: apt-get install wireguard-tools"
-    environment = f"WG_QUICK_USERSPACE_IMPLEMENTATION={wireguard_go()}"
-    home.laptop.run(["env", environment, quick, "up", str(theirs)])
-    try:
-        assert all(reaches(home.laptop, inner, tries=3) for inner in ("10.9.0.1", "fd09::1"))
-    finally:
-        home.laptop.run(["env", environment, quick, "down", str(theirs)], check=False)
+    wg_quick(home.laptop, "up", theirs, wireguard_go())
+    assert all(reaches(home.laptop, inner, tries=3) for inner in ("10.9.0.1", "fd09::1"))
+    wg_quick(home.laptop, "down", theirs, wireguard_go())
 
 
 def test_one_that_is_removed_is_out_at_once_and_a_restart_changes_nothing(home: Home) -> None:

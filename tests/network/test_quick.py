@@ -5,18 +5,18 @@ Where it is the measure, Debian's wg-quick does it too, with wireguard-go below.
 
 import re
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import pytest
 from ethernet import wait_until
 from full_tunnel import HUB, SITE, Laptop, World, hub_for, is_there, reaches
+from plain_tunnel import wg_quick, wireguard_go
+from uapi_client import connected
 
 from sacip_tun.agreement import RUN_DIRECTORY
 from sacip_tun.lab.namespaces import interface_name
 from sacip_tun.lab.tunnel import PROGRAM, Keys
-from sacip_tun.linux.unix import UAPI_DIRECTORY
 
 pytestmark = pytest.mark.network
 
@@ -132,8 +132,7 @@ def test_nothing_comes_back_while_it_goes_down(alone) -> None:
     before = is_there(alone.host)
     alone.lines = ("KillSwitch = yes", "PostDown = sleep 0.5")
     alone.up()
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(UAPI_DIRECTORY / f"{alone.name}.sock"))
+    with connected(alone.name) as client:
         client.sendall(b"set=1\n")
         alone.down()
     assert is_there(alone.host) == before
@@ -191,11 +190,9 @@ def test_the_host_is_as_wg_quick_has_it(alone, kind) -> None:
     before = is_there(alone.host)
     alone.lines = lines
     alone.write()
-    quick = ["wg-quick", "up", str(alone.path)]
-    userspace = {"WG_QUICK_USERSPACE_IMPLEMENTATION": "wireguard-go"}
-    alone.host.run(["env", *(f"{k}={v}" for k, v in userspace.items()), *quick])
+    wg_quick(alone.host, "up", alone.path, wireguard_go())
     theirs = as_wg_quick_has_it(alone.host, alone.name)
-    alone.host.run(["wg-quick", "down", str(alone.path)])
+    wg_quick(alone.host, "down", alone.path, wireguard_go())
     wait_until(lambda: alone.name not in alone.host.ip("link show"), "wireguard-go stays")
     # Its src_valid_mark stays; ours does not.
     alone.host.write_sysctl("ipv4/conf/all/src_valid_mark", 0)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from ethernet import at, ethernet, wait_until
-from plain_tunnel import SACIP_WG, WIREGUARD_GO, PlainTunnel
+from plain_tunnel import SACIP_WG, WIREGUARD_GO, PlainTunnel, wg_quick
 from sacip_wg import COMMAND, SOCKETS, installed, socket_of
+from uapi_client import ask
 
 from sacip_tun.lab.namespaces import Host, interface_name
-from sacip_tun.lab.tunnel import Keys, Remote
+from sacip_tun.lab.tunnel import LabTunnel, Remote
 
 pytestmark = pytest.mark.network
 
@@ -107,11 +108,7 @@ def test_log_level_decides_what_is_said(host):
     process = host.start([*COMMAND, "-f", name], environment={"LOG_LEVEL": "verbose"})
     wait_until(lambda: f"DEBUG: ({name}) up" in host.log(process), "it says nothing")
     host.run(["wg", "set", name, "listen-port", "7000"])
-    request = b"set=1\nlisten_port=none\n\n"
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(socket_of(name)))
-        client.sendall(request)
-        assert client.recv(100) == b"errno=-22\n\n"
+    assert ask(name, "set=1\nlisten_port=none\n\n") == "errno=-22\n\n"
     wait_until(lambda: "ERROR: " in host.log(process), "it does not say what was refused")
 
 
@@ -143,46 +140,31 @@ def test_it_goes_on_in_another_namespace_with_any_mtu_up_and_down(network):
 
 
 def mtu_of(tunnel: PlainTunnel) -> int:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(socket_of(tunnel.name)))
-        client.sendall(b"get=1\n\n")
-        answer = b""
-        while not answer.endswith(b"errno=0\n\n"):
-            answer += client.recv(1 << 16)
-    lines = dict(line.split("=", 1) for line in answer.decode().split("\n") if line)
+    lines = dict(line.split("=", 1) for line in ask(tunnel.name, "get=1\n\n").split())
     return int(lines["sacip_mtu"])
 
 
 def test_wg_quick_brings_it_up_and_takes_it_down_without_a_trace(network):
     net = ethernet(network, "192.168.1.2/24")
-    name = interface_name()
     theirs = PlainTunnel(net.peer, "10.9.0.1/24", WIREGUARD_GO)
-    keys = Keys.new()
-    theirs.up(Remote(keys.public, None, ("10.9.0.2/32",)))
-    path = network.directory / f"{name}.conf"
-    path.write_text(
-        f"[Interface]\nPrivateKey = {keys.private}\nAddress = 10.9.0.2/24, fd00:9::2/64\n"
-        f"ListenPort = 51821\nPostUp = touch {network.directory}/%i-up\n"
-        f"[Peer]\nPublicKey = {theirs.keys.public}\nAllowedIPs = 0.0.0.0/0, ::/0\n"
-        "Endpoint = 192.168.1.101:51820\n"
+    ours = LabTunnel(net.mover, "10.9.0.2/24", 51821, more=("fd00:9::2/64",))
+    name = ours.name
+    theirs.up(Remote(ours.keys.public, None, ("10.9.0.2/32",)))
+    path = ours.configuration(
+        Remote(theirs.keys.public, at("192.168.1.101"), ("0.0.0.0/0", "::/0")),
+        lines=(f"PostUp = touch {network.directory}/%i-up",),
     )
-    path.chmod(0o600)
     before = rules_and_routes(net.mover)
-    wg_quick(net.mover, "up", str(path), installed(network.directory))
+    wg_quick(net.mover, "up", path, installed(network.directory))
     assert (network.directory / f"{name}-up").exists()
     net.mover.run(["ping", "-n", "-c", "1", "-W", "5", "10.9.0.1"])
     # The whole default route is in the tunnel, and its own packets are not.
     assert f"dev {name}" in net.mover.ip("route get 198.51.100.1")
     shown = net.mover.run(["wg", "show", name, "dump"]).stdout
     assert "\t51821\t0xca6c" in shown
-    wg_quick(net.mover, "down", str(path), installed(network.directory))
+    wg_quick(net.mover, "down", path, installed(network.directory))
     wait_until(lambda: not socket_of(name).exists(), "it does not end")
     assert rules_and_routes(net.mover) == before
-
-
-def wg_quick(host: Host, verb: str, path: str, program) -> None:
-    variable = f"WG_QUICK_USERSPACE_IMPLEMENTATION={program}"
-    host.run(["env", variable, "wg-quick", verb, path])
 
 
 def rules_and_routes(host: Host) -> tuple[str, ...]:

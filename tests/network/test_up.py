@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sacip_tun.lab.namespaces import Host, Network, interface_name
-from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote
+from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote, interface_section
 
 pytestmark = pytest.mark.network
 
@@ -37,10 +37,8 @@ class Attempt:
         self.name = interface_name()
         self.path = network.directory / f"{self.name}.conf"
         self.keys, self.other = Keys.new(), Keys.new()
-        self.text = (
-            f"[Interface]\nPrivateKey = {self.keys.private}\nAddress = 10.9.0.1/24\n"
-            f"[Peer]\nPublicKey = {self.other.public}\nAllowedIPs = 10.9.0.2/32\n"
-        )
+        self.text = interface_section(self.keys, ("10.9.0.1/24",))
+        self.text += Remote(self.other.public, allowed=("10.9.0.2/32",)).section
 
     def up(self, *prefix: str, mode: int = 0o600) -> subprocess.CompletedProcess[str]:
         self.path.write_text(self.text)

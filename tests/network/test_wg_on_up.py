@@ -6,6 +6,8 @@ from functools import partial
 
 import pytest
 from ethernet import at, ethernet, tunnel, wait_until
+from plain_tunnel import shown
+from uapi_client import many_allowed_ips
 
 from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.protocol.keys import to_base64
@@ -16,11 +18,8 @@ pytestmark = pytest.mark.network
 def test_a_port_changes_and_a_peer_comes_and_goes_under_a_connection(network):
     net = ethernet(network, "192.168.1.2/24")
     mover, peer = tunnel(net)
-    shown = dict(
-        line.split("\t", 1)
-        for line in net.peer.run(["wg", "show", peer.name, "endpoints"]).stdout.splitlines()
-    )
-    assert shown == {mover.keys.public: at("192.168.1.2")}
+    found = shown(net.peer, peer.name, "endpoints")
+    assert found == {mover.keys.public: at("192.168.1.2")}
     connection = Connection(
         net.mover, net.peer, peer.inner, "--direction", "both", "--seconds", "3", "--rate", "20"
     )
@@ -49,18 +48,14 @@ def test_as_many_allowed_ips_as_wireguard_tests_with_come_and_go_while_packets_d
     _, peer = tunnel(net)
     stranger = to_base64(os.urandom(32))
     pings = net.mover.start(["ping", "-n", "-i", "0.01", peer.inner])
-    # 255 times 256 of each family, as netns.sh of the kernel's WireGuard has them.
-    hosts = [(high, low) for high in range(255) for low in range(256)]
-    networks = [f"10.77.{high}.{low}/32" for high, low in hosts]
-    networks += [f"fd77::{high:x}{low:02x}/128" for high, low in hosts]
+    many = many_allowed_ips("10.77", "fd77")
     path = net.mover.network.directory / "many.conf"
-    lines = "".join(f"AllowedIPs = {text}\n" for text in networks)
+    lines = "".join(f"AllowedIPs = {text}\n" for text in many)
     path.write_text(f"[Peer]\nPublicKey = {stranger}\n{lines}")
     net.peer.run(["wg", "addconf", peer.name, str(path)])
-    shown = net.peer.run(["wg", "show", peer.name, "allowed-ips"]).stdout
-    found = dict(line.split("\t") for line in shown.splitlines())
-    assert len(found[stranger].split()) == 130_560
-    assert "fd77::feff/128" in found[stranger].split()
+    found = shown(net.peer, peer.name, "allowed-ips")[stranger].split()
+    assert len(found) == len(many) == 130_560
+    assert many[-1] in found
     net.peer.run(["wg", "set", peer.name, "peer", stranger, "allowed-ips", "10.77.0.0/16"])
     net.peer.run(["wg", "set", peer.name, "peer", stranger, "remove"])
     pings.send_signal(signal.SIGINT)

@@ -28,16 +28,9 @@ class WrittenTunnel(LabTunnel):
         self.names = names
 
     def up(self, *remotes: Remote) -> None:
-        text = ["[Interface]", f"PrivateKey = {self.keys.private}"]
-        text += [f"Address = {self.address}", f"ListenPort = {self.listen_port}"]
-        text += self.interface
-        for remote in remotes:
-            text += ["[Peer]", f"PublicKey = {remote.public}", *self.lines]
-            text.append(f"AllowedIPs = {', '.join(remote.allowed)}")
-            if remote.endpoint is not None:
-                text.append(f"Endpoint = {remote.endpoint}")
-        path = self.secret_file("file", "\n".join(text))
-        path = path.rename(path.with_name(f"{self.name}.conf"))
+        path = self.configuration(*remotes, lines=self.interface)
+        peer = "\n".join(["[Peer]", *self.lines])
+        path.write_text(path.read_text().replace("[Peer]", peer))
         # What `ip netns exec` mounts over /etc/hosts is seen by the daemon only.
         inside = ("ip", "netns", "exec", self.host.namespace) if self.names else ()
         self._daemon = self.host.start([*inside, *PROGRAM, "up", str(path), "--foreground"])
