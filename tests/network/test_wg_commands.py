@@ -1,4 +1,4 @@
-"""Debian's `wg` on sacip-wg and on wireguard-go: the same commands, the same answers.
+"""Debian's `wg` on sacip-wg, `sacip-tun up` and wireguard-go: the same commands and answers.
 
 Nothing is sent here: what both say is what they were told.
 """
@@ -11,8 +11,8 @@ import pytest
 from ethernet import wait_until
 from plain_tunnel import SACIP_WG, WIREGUARD_GO, PlainTunnel
 
-from sacip_tun.lab.namespaces import Host, Network
-from sacip_tun.lab.tunnel import Keys
+from sacip_tun.lab.namespaces import Network
+from sacip_tun.lab.tunnel import Keys, LabTunnel
 from sacip_tun.protocol.keys import to_base64
 
 pytestmark = pytest.mark.network
@@ -30,26 +30,30 @@ time.sleep(60)
 PRESHARED = to_base64(os.urandom(32))
 
 
-class Twins:
-    """The two programs on two hosts, and one command for both."""
+class Triplets:
+    """The three programs on three hosts, and one command for all of them."""
 
     def __init__(self, network: Network) -> None:
         self.directory: Path = network.directory
-        self.ours = self._started(network.host("ours"), SACIP_WG)
-        self.theirs = self._started(network.host("theirs"), WIREGUARD_GO)
+        hosts = [network.host(name) for name in ("bare", "up", "theirs")]
+        for host in hosts:
+            host.ip("link set lo up")
+        self.bare = PlainTunnel(hosts[0], "10.9.0.1/24", SACIP_WG)
+        self.up = LabTunnel(hosts[1], "10.9.0.1/24")
+        self.theirs = PlainTunnel(hosts[2], "10.9.0.1/24", WIREGUARD_GO)
+        self.up.up()
+        for tunnel in (self.bare, self.theirs):
+            tunnel.start()
+            tunnel.host.ip(f"link set {tunnel.name} up")
 
-    @staticmethod
-    def _started(host: Host, program) -> PlainTunnel:
-        tunnel = PlainTunnel(host, "10.9.0.1/24", program)
-        host.ip("link set lo up")
-        tunnel.start()
-        host.ip(f"link set {tunnel.name} up")
-        return tunnel
+    @property
+    def ours(self) -> tuple[PlainTunnel | LabTunnel, ...]:
+        return self.bare, self.up
 
     def wg(self, *words: str, check: bool = True) -> tuple[subprocess.CompletedProcess, ...]:
-        """Run `wg WORDS` on both; NAME is the interface. What they print must be the same."""
+        """Run `wg WORDS` on all, wireguard-go last; NAME is the interface, also in its output."""
         done = []
-        for tunnel in (self.ours, self.theirs):
+        for tunnel in (*self.ours, self.theirs):
             line = [tunnel.name if word == "NAME" else word for word in words]
             result = tunnel.host.run(["wg", *line], check=check)
             result.stdout = result.stdout.replace(tunnel.name, "NAME")
@@ -57,13 +61,14 @@ class Twins:
         return tuple(done)
 
     def same(self, *words: str) -> str:
-        ours, theirs = self.wg(*words)
-        assert in_order(ours.stdout) == in_order(theirs.stdout)
-        assert ours.stdout
-        return ours.stdout
+        *ours, theirs = self.wg(*words)
+        for one in ours:
+            assert in_order(one.stdout) == in_order(theirs.stdout)
+        assert ours[0].stdout
+        return ours[0].stdout
 
     def file(self, text: str) -> str:
-        path = self.directory / "twins.conf"
+        path = self.directory / "triplets.conf"
         path.write_text(text)
         return str(path)
 
@@ -76,15 +81,15 @@ def in_order(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def twins():
+def triplets():
     with Network() as network:
-        yield Twins(network)
+        yield Triplets(network)
 
 
 @pytest.fixture
-def fresh(twins):
-    twins.wg("setconf", "NAME", twins.file("[Interface]\nListenPort = 51820\n"))
-    return twins
+def fresh(triplets):
+    triplets.wg("setconf", "NAME", triplets.file("[Interface]\nListenPort = 51820\n"))
+    return triplets
 
 
 def test_a_private_key_is_clamped_and_can_be_taken_away(fresh):
@@ -94,8 +99,8 @@ def test_a_private_key_is_clamped_and_can_be_taken_away(fresh):
     assert fresh.same("show", "NAME", "private-key") == f"{clamped}\n"
     fresh.same("show", "NAME", "public-key")
     fresh.wg("set", "NAME", "private-key", "/dev/null")
-    ours, _ = fresh.wg("show", "NAME", "private-key")
-    assert ours.stdout == "(none)\n"
+    *ours, _ = fresh.wg("show", "NAME", "private-key")
+    assert [one.stdout for one in ours] == ["(none)\n"] * 2
 
 
 def test_everything_that_set_knows_is_shown_alike(fresh):
@@ -114,18 +119,19 @@ def test_everything_that_set_knows_is_shown_alike(fresh):
         ("showconf", "NAME"),
         ("show", "NAME"),
     ):
-        shown = without_traffic(fresh, *words)
-        assert shown[0] == shown[1]
+        bare, up, theirs = without_traffic(fresh, *words)
+        assert bare == theirs
+        assert up == theirs
     assert "0xfffffffe" in fresh.same("show", "NAME", "fwmark")
     fresh.wg("set", "NAME", "fwmark", "off", "peer", A, "persistent-keepalive", "off")
     assert fresh.same("show", "NAME", "fwmark") == "off\n"
     fresh.same("show", "NAME", "persistent-keepalive")
 
 
-def without_traffic(twins: Twins, *words: str) -> list[list[str]]:
+def without_traffic(triplets: Triplets, *words: str) -> list[list[str]]:
     """Handshakes are tried at moments of each program's own."""
     found = []
-    for done in twins.wg(*words):
+    for done in triplets.wg(*words):
         lines = [line for line in done.stdout.splitlines() if "transfer:" not in line]
         if words[-1] == "dump":  # of a peer's eight columns the sixth and seventh
             columns = [line.split("\t") for line in lines]
@@ -178,39 +184,43 @@ def test_files_are_set_added_and_synchronised(fresh):
 def test_ours_are_listed_in_the_order_in_which_they_came(fresh):
     keys = [Keys.new().public for _ in range(20)]
     fresh.wg("set", "NAME", *(word for key in keys for word in ("peer", key)))
-    ours, _ = fresh.wg("show", "NAME", "peers")
-    assert ours.stdout.split() == keys
-    ours, _ = fresh.wg("show", "all", "dump")
-    rows = [line.split("\t") for line in ours.stdout.splitlines()]
-    assert [row[1] for row in rows if row[0] == "NAME" and len(row) == 9] == keys
+    for one in fresh.wg("show", "NAME", "peers")[:2]:
+        assert one.stdout.split() == keys
+    for one in fresh.wg("show", "all", "dump")[:2]:
+        rows = [line.split("\t") for line in one.stdout.splitlines()]
+        assert [row[1] for row in rows if row[0] == "NAME" and len(row) == 9] == keys
 
 
-def test_a_port_that_is_taken_is_refused_and_nothing_changes(fresh):
-    blocker = fresh.ours.host.start(["python3", "-c", BLOCKER])
-    wait_until(lambda: "bound" in fresh.ours.host.log(blocker), "no blocker")
-    name = fresh.ours.name
-    done = fresh.ours.host.run(
+@pytest.mark.parametrize("which", ["bare", "up"])
+def test_a_port_that_is_taken_is_refused_and_nothing_changes(fresh, which):
+    ours = getattr(fresh, which)
+    host, name = ours.host, ours.name
+    blocker = host.start(["python3", "-c", BLOCKER])
+    wait_until(lambda: "bound" in host.log(blocker), "no blocker")
+    done = host.run(
         ["wg", "set", name, "listen-port", "7777", "peer", A, "allowed-ips", "10.0.0.0/8"],
         check=False,
     )
     assert done.returncode
     assert "Address already in use" in done.stderr
-    assert fresh.ours.host.run(["wg", "show", name, "listen-port"]).stdout == "51820\n"
-    assert not fresh.ours.host.run(["wg", "show", name, "peers"]).stdout
+    assert host.run(["wg", "show", name, "listen-port"]).stdout == "51820\n"
+    assert not host.run(["wg", "show", name, "peers"]).stdout
     blocker.kill()
     blocker.wait()
-    fresh.ours.set("listen-port", "7777")
-    assert fresh.ours.host.run(["wg", "show", name, "listen-port"]).stdout == "7777\n"
+    host.run(["wg", "set", name, "listen-port", "7777"])
+    assert host.run(["wg", "show", name, "listen-port"]).stdout == "7777\n"
 
 
-def test_listening_moves_with_both_families_and_zero_is_a_random_port(fresh):
-    host, name = fresh.ours.host, fresh.ours.name
-    fresh.ours.set("listen-port", "0")
+@pytest.mark.parametrize("which", ["bare", "up"])
+def test_listening_moves_with_both_families_and_zero_is_a_random_port(fresh, which):
+    ours = getattr(fresh, which)
+    host, name = ours.host, ours.name
+    host.run(["wg", "set", name, "listen-port", "0"])
     port = host.run(["wg", "show", name, "listen-port"]).stdout.strip()
     assert int(port) not in {0, 51820}
     bound = host.run(["ss", "-Hlun"]).stdout
     assert f"0.0.0.0:{port}" in bound
     assert f"[::]:{port}" in bound or f"*:{port}" in bound
     assert ":51820" not in bound
-    fresh.ours.set("listen-port", "0")
+    host.run(["wg", "set", name, "listen-port", "0"])
     assert host.run(["wg", "show", name, "listen-port"]).stdout.strip() == port
