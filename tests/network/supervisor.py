@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -58,12 +59,26 @@ def capabilities() -> str:
 
 
 class Supervisor:
-    """Runs `sacip-tun up --foreground FILE` on a host, and what it was told; a context manager."""
+    """Runs `sacip-tun up --foreground FILE` on a host, and what it was told; a context manager.
 
-    def __init__(self, host: Host, configuration: str, *, watchdog: float = 1.0) -> None:
+    `inside` is what enters a file system of its own, which has Python and the program where
+    `installed` says.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        configuration: str,
+        *,
+        watchdog: float = 1.0,
+        inside: Sequence[str] = (),
+        installed: tuple[str, Sequence[str]] = (sys.executable, PROGRAM),
+    ) -> None:
         self.host = host
         self.configuration = configuration
         self.watchdog = watchdog
+        self._inside = (*host._inside, *inside)
+        self._python, self._program = installed
         self.messages: list[dict[str, str]] = []
         self.store: dict[str, int] = {}
         self.process: subprocess.Popen[str] | None = None
@@ -91,8 +106,8 @@ class Supervisor:
         for descriptor in kept:
             os.set_inheritable(descriptor, True)
         numbers = ",".join(map(str, kept))
-        command = [sys.executable, "-c", LAUNCH, str(len(kept)), numbers, ":".join(names)]
-        command.append(capabilities())
+        command = [self._python, "-c", LAUNCH, str(len(kept)), numbers, ":".join(names)]
+        command += [capabilities(), *self._program, "up", "--foreground", self.configuration]
         environment = {
             **os.environ,
             "NOTIFY_SOCKET": self._path,
@@ -102,7 +117,7 @@ class Supervisor:
         self._logs.append(str(log))
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [*self.host._inside, *command, *PROGRAM, "up", "--foreground", self.configuration],
+                [*self._inside, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
