@@ -73,6 +73,12 @@ def processor_time(end: LabTunnel) -> float:
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
+def resident(process_id: int) -> float:
+    """The memory of a process that is in RAM, in MB (proc_pid_status(5))."""
+    text = Path(f"/proc/{process_id}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) / 1024
+
+
 @dataclass
 class Live:
     """Flows between `mover` and `fixed`.

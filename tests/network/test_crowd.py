@@ -4,14 +4,9 @@ laptop eth0 192.168.1.22    hub eth0 192.168.1.101
 ──────┴───────────────────────────┴──────  192.168.1.0/24
 """
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from crowd import crowd
+from live import resident
 
 from sacip_tun.lab.namespaces import Network
 from sacip_tun.lab.tunnel import LabTunnel, Remote
@@ -19,12 +14,6 @@ from sacip_tun.lab.tunnel import LabTunnel, Remote
 pytestmark = [pytest.mark.network, pytest.mark.alone]
 
 COUNT = 10_000
-
-
-def resident(tunnel: LabTunnel) -> float:
-    """Resident memory of the daemon in MB."""
-    text = Path(f"/proc/{tunnel.process_id}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def test_a_hub_of_ten_thousand_serves_the_one_that_calls(network: Network) -> None:
@@ -46,4 +35,4 @@ def test_a_hub_of_ten_thousand_serves_the_one_that_calls(network: Network) -> No
     assert states == ["connected"] + ["no endpoint"] * COUNT
     assert hub.active(laptop.keys.public, "local") == "192.168.1.102:51820"
     assert status["faults"] == 0
-    assert resident(hub) < 100
+    assert resident(hub.process_id) < 100

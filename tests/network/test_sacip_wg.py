@@ -1,5 +1,6 @@
 """sacip-wg keeps wireguard-go's contract with scripts, and wg-quick takes it for wireguard-go."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -79,6 +80,25 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_an_error(host):
     assert again.returncode == 1
     assert name in again.stderr
     assert f"interface: {name}" in host.run(["wg", "show", name]).stdout
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        (["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"],
+         "there is no /dev/net/tun"),
+        (["setpriv", "--bounding-set=-all", "--inh-caps=-all"], "no privilege to create"),
+    ],
+    ids=["device", "privilege"],
+)  # fmt: skip
+def test_what_it_lacks_is_told_and_nothing_is_left(host, without, said):
+    name = interface_name()
+    for foreground in ([], ["--foreground"]):
+        done = host.run([*without, *COMMAND, *foreground, name], check=False)
+        assert done.returncode == 1
+        assert re.fullmatch(rf"ERROR: \({name}\) .*{said}.*\n", done.stderr)
+        assert not exists(host, name)
+        assert not socket_of(name).exists()
 
 
 def test_descriptors_are_taken_from_the_environment_and_others_are_let_go(host):

@@ -150,16 +150,23 @@ def test_an_interface_that_exists_already_is_left_alone(attempt: Attempt) -> Non
     assert not (RUN / f"{attempt.name}.sock").exists()
 
 
-def test_a_port_in_use_is_named(attempt: Attempt) -> None:
+@pytest.mark.parametrize(("family", "version"), [("AF_INET", 4), ("AF_INET6", 6)])
+def test_a_port_in_use_is_named(attempt: Attempt, family: str, version: int) -> None:
     attempt.text = attempt.text.replace("Address", "ListenPort = 51999\nAddress", 1)
-    holder = ["-c", "import socket,time;s=socket.socket(2,2);s.bind(('',51999));time.sleep(60)"]
-    attempt.host.start([PROGRAM[0], *holder])
+    # In one family only: of the other one a socket is open by then.
+    bind = f"s = socket.socket(socket.{family}, socket.SOCK_DGRAM); "
+    bind += "s.family == socket.AF_INET6 and s.setsockopt(socket.IPPROTO_IPV6, 26, 1); "
+    holder = f"import socket, time; {bind} s.bind(('', 51999)); time.sleep(60)"
+    process = attempt.host.start([PROGRAM[0], "-c", holder])
     while "51999" not in attempt.host.run(["ss", "-ulnH"]).stdout:
         time.sleep(0.02)
     done = attempt.up()
     assert done.returncode == 1
-    assert "51999" in done.stderr
-    assert attempt.name not in attempt.host.ip("link show")
+    assert f"UDP port 51999 (IPv{version}) cannot be opened" in done.stderr
+    assert "`ss -ulpn`, or choose another ListenPort" in done.stderr
+    process.kill()
+    process.wait()
+    attempt.assert_nothing_is_left()
 
 
 def test_an_address_that_another_interface_routes_is_told(attempt: Attempt) -> None:
