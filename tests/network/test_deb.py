@@ -248,4 +248,8 @@ def test_it_is_installed_used_upgraded_and_purged(copy: Copy, network: Network) 
     assert asked == []
     assert "has keys or configurations still" in said
     assert "sacip-tun" not in copy.run("ls", "/run")
+    # And where no systemd runs.
+    copy.run("rm", "-r", "/run/systemd")
+    for words in (["-i", f"{DEBS}/older.deb"], ["--purge", "sacip-tun"]):
+        assert copy.dpkg(*words)[1] == []
     assert sorted(left(copy)) == [f"/etc/sacip-tun/{name}.conf" for name in ends.names]
