@@ -123,6 +123,7 @@ def _is_cache(_directory: str, names: list[str]) -> list[str]:
 def _compile(libraries: Path) -> None:
     """Compile once and for all: dpkg knows every file, and nothing is to be written later."""
     where = "/" / LIBRARIES
+    sys.pycache_prefix = None  # beside the modules, whatever the builder's environment says
     compileall.compile_dir(
         libraries,
         quiet=2,
