@@ -1,6 +1,9 @@
-"""How prompt it is: `up` to ready, an address change to its notice on the wire, and idle wake-ups.
+"""How prompt it is: both programs to ready, an address change to its notice, and idle wake-ups.
 
-    python benchmarks/promptness.py [--rounds 20]
+    python benchmarks/promptness.py [--rounds 20] [--programs DIRECTORY] [--starts]
+
+The programs are started as they are in this tree, or as they are installed in DIRECTORY; with
+--starts nothing else is measured.
 
 The notice is timed inside the mover's network namespace, from the kernel's netlink message about
 the deleted address to the first outer packet that leaves from the new one, both as one observer
@@ -14,24 +17,14 @@ import time
 from pathlib import Path
 
 from places import lan
+from starts import Programs, up_to_ready, wg_to_answer
 from timings import told
 
 from sacip_tun.lab.namespaces import Host, Network
-from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
+from sacip_tun.lab.tunnel import LabTunnel, Remote
 
 LAPTOP, OTHER = "192.168.1.22", "192.168.1.2"
 IDLE_SECONDS = 20
-
-
-def start_up(tunnel: LabTunnel) -> float:
-    """Seconds from typing `up` to its return, the daemon left behind."""
-    private = tunnel.secret_file("again", tunnel.keys.private)
-    command = [*PROGRAM, "up", "--interface", tunnel.name, "--private-key-file", str(private)]
-    start = time.monotonic()
-    tunnel.host.run([*command, "--address", tunnel.address])
-    elapsed = time.monotonic() - start
-    tunnel.command("down", tunnel.name)
-    return elapsed
 
 
 def notice(laptop: Host, old: str, new: str) -> float:
@@ -60,25 +53,36 @@ def _switches(pid: int) -> int:
     return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
+def starts(host: Host, rounds: int, programs: Programs) -> None:
+    told("`up` to ready", up_to_ready(host, rounds, programs))
+    found = wg_to_answer(host, rounds, programs)
+    told("sacip-wg to its return", [ready for ready, _ in found])
+    told("    to the first answer to `wg show`", [answer for _, answer in found])
+
+
+def tunnel(hub: Host, laptop: Host, hub_at: str, rounds: int) -> None:
+    ends = LabTunnel(hub, "10.9.0.1/24"), LabTunnel(laptop, "10.9.0.2/24")
+    ends[0].up(Remote(ends[1].keys.public))
+    ends[1].up(Remote(ends[0].keys.public, f"{hub_at}:51820"))
+    ends[1].reach("10.9.0.1")
+    addresses = [(LAPTOP, OTHER), (OTHER, LAPTOP)]
+    notices = [notice(laptop, *addresses[number % 2]) for number in range(rounds)]
+    time.sleep(12)
+    told("netlink message to notice on the wire", notices)
+    print(f"idle wake-ups of the busier end: {idle_wakeups(hub, laptop):.2f} a second")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--programs", type=Programs.within, default=Programs(), metavar="DIRECTORY")
+    parser.add_argument("--starts", action="store_true")
+    options = parser.parse_args()
     with Network() as network:
         place = lan(network, f"{LAPTOP}/24")
-        hub, laptop = place.hub, place.mover
-        ready = [start_up(LabTunnel(laptop, "10.8.0.1/24")) for _ in range(rounds)]
-        ends = LabTunnel(hub, "10.9.0.1/24"), LabTunnel(laptop, "10.9.0.2/24")
-        ends[0].up(Remote(ends[1].keys.public))
-        ends[1].up(Remote(ends[0].keys.public, f"{place.hub_at}:51820"))
-        ends[1].reach("10.9.0.1")
-        addresses = [(LAPTOP, OTHER), (OTHER, LAPTOP)]
-        notices = [notice(laptop, *addresses[number % 2]) for number in range(rounds)]
-        time.sleep(12)
-        wakeups = idle_wakeups(hub, laptop)
-    told("`up` to ready", ready)
-    told("netlink message to notice on the wire", notices)
-    print(f"idle wake-ups of the busier end: {wakeups:.2f} a second")
+        starts(place.mover, options.rounds, options.programs)
+        if not options.starts:
+            tunnel(place.hub, place.mover, place.hub_at, options.rounds)
     return 0
 
 

@@ -1,10 +1,10 @@
-"""How fast `wg` is served while packets move: 130,560 allowed IPs, 1,000 peers, and the start.
+"""How fast `wg` is served while packets move: 130,560 allowed IPs, and 1,000 peers.
 
     python benchmarks/uapi.py [--rounds 5]
 
 The allowed IPs are those of WireGuard's own selftest, set and read over the socket as `wg` does it.
-Beside them pings go through the tunnel every 5 ms: the slowest answer tells of a stall. `sacip-wg`
-is timed from its start to its return, when the interface and its socket serve.
+Beside them pings go through the tunnel every 5 ms: the slowest answer tells of a stall. How fast
+`sacip-wg` starts, promptness.py measures.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from echoes import ROUND_TRIP
 from places import lan
+from starts import timed
 from timings import told
 from uapi_client import HOSTS, ask, many_allowed_ips
 
@@ -24,7 +25,6 @@ from sacip_tun.lab.tunnel import LabTunnel, Remote
 PEERS, PING_INTERVAL = 1000, 0.005
 # A peer beside the one that the pings go to.
 OTHER = os.urandom(32).hex()
-START = (sys.executable, "-m", "sacip_tun.cli.wg")
 
 
 def timed_ask(name: str, request: str) -> tuple[float, str]:
@@ -84,22 +84,6 @@ def crowd(name: str) -> None:
     answered(name, f"set=1\n{''.join(peers)}\n")
 
 
-def timed(host: Host, *command: str) -> float:
-    start = time.monotonic()
-    host.run(command)
-    return time.monotonic() - start
-
-
-def starts(host: Host, rounds: int) -> list[tuple[float, float]]:
-    """Return how long sacip-wg takes to return, and until `wg` has its first answer."""
-    found = []
-    for number in range(rounds):
-        ready = timed(host, *START, f"uapi{number}")
-        found.append((ready, ready + timed(host, "wg", "show", f"uapi{number}")))
-        host.ip(f"link delete uapi{number}")
-    return found
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -111,9 +95,6 @@ def main() -> int:
         ends[1].up(Remote(ends[0].keys.public, f"{place.hub_at}:51820"))
         ends[1].reach("10.9.0.1")
         hub, name = place.hub, ends[0].name
-        started = starts(place.mover, rounds)
-        told("sacip-wg to ready", [ready for ready, _ in started])
-        told("    to the first answer to `wg show`", [answer for _, answer in started])
         measure(hub, name, OTHER, rounds)
         answered(name, f"set=1\npublic_key={OTHER}\nremove=true\n\n")
         crowd(name)
