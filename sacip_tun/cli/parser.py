@@ -9,6 +9,7 @@ the parsed arguments that returns the exit code.
 import re
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -102,7 +103,8 @@ def build(command: str) -> tuple[Parser, Parser]:
 
     Where `command` is no command, both are the same. Raises Failure where its module is missing.
     """
-    parser, children = _table()
+    # One that is known needs no other beside it: each takes 0.2 ms to declare.
+    parser, children = _table([command] if command in COMMANDS else COMMANDS)
     if command in children:
         _configure(COMMANDS[command], children[command])
     return parser, children.get(command, parser)
@@ -110,18 +112,18 @@ def build(command: str) -> tuple[Parser, Parser]:
 
 def whole() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser with every command configured, and theirs: for manuals and completion."""
-    parser, children = _table()
+    parser, children = _table(COMMANDS)
     for name, child in children.items():
         _configure(COMMANDS[name], child)
     return parser, children
 
 
-def _table() -> tuple[Parser, dict[str, Parser]]:
+def _table(names: Iterable[str]) -> tuple[Parser, dict[str, Parser]]:
     parser = Parser("sacip-tun", DESCRIPTION, EXAMPLES)
     parser.add_argument("--version", action="version", version=f"sacip-tun {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     # argparse lists the commands in the order in which they are added.
-    children = {name: commands.add_parser(name, help=row.summary) for name, row in COMMANDS.items()}
+    children = {name: commands.add_parser(name, help=COMMANDS[name].summary) for name in names}
     for name, child in children.items():
         child.prog = f"sacip-tun {name}"
     return parser, children

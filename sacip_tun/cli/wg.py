@@ -10,7 +10,6 @@ silent), WG_TUN_FD, WG_UAPI_FD and WG_PROCESS_FOREGROUND=1.
 """
 
 import os
-import platform
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ DONE, FAILED = 0, 1
 VERSION = f"""\
 sacip-wg v{sacip_tun.__version__}
 
-Userspace WireGuard daemon for linux-{platform.machine()}.
+Userspace WireGuard daemon for linux-{os.uname().machine}.
 """
 TUN_FD, UAPI_FD = "WG_TUN_FD", "WG_UAPI_FD"
 # Bytes: an outer network of 1500 less what IPv6, UDP and WireGuard add (wireguard-go: DefaultMTU).
@@ -71,8 +70,11 @@ def _serve(name: str, environment: Mapping[str, str], level: str, ready: Callabl
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(DONE))
     try:
         ready()
-        from sacip_tun.daemon.bare import run  # noqa: PLC0415 - see above
-        from sacip_tun.daemon.uapi_desk import Bare  # noqa: PLC0415 - see above
+        from sacip_tun.daemon.loading import loading  # noqa: PLC0415 - see above
+
+        with loading():
+            from sacip_tun.daemon.bare import run  # noqa: PLC0415 - see above
+            from sacip_tun.daemon.uapi_desk import Bare  # noqa: PLC0415 - see above
 
         why = run(Bare(tun, listener), _logger(tun.name, level))
     finally:

@@ -1,29 +1,24 @@
 """The launch: in the foreground, or detached with a report when the interface is up.
 
 The parent of a detached daemon waits on a pipe: it returns 0 only after the child has said that the
-interface is up, and prints what the child says otherwise. The child leaves the terminal behind.
+interface is up, and prints what the child says otherwise. The child leaves the terminal behind, and
+only then loads what runs a tunnel: to fork with all of that takes 20 ms.
 """
 
 import json
 import os
 from collections.abc import Callable
-from contextlib import suppress
-
-import uvloop
+from typing import Any
 
 from sacip_tun.config import Config
-from sacip_tun.daemon.ending import EndedEarlyError
-from sacip_tun.daemon.journal import Record
-from sacip_tun.daemon.service import Service
+from sacip_tun.daemon.loading import loading
 from sacip_tun.linux.detach import detached, let_go
-from sacip_tun.linux.errors import SetupError
 from sacip_tun.linux.service_manager import ServiceManager
 from sacip_tun.outcome import Exit, Failure
-from sacip_tun.protocol.errors import LocalError
 
 # Told once: the warnings when the interface is up, or why it is not.
 Report = Callable[[list[str], Failure | None], None]
-Say = Callable[[Record], None]
+Say = Callable[[dict[str, Any]], None]
 Warn = Callable[[str], None]
 Trace = Callable[[str], None]
 
@@ -47,8 +42,7 @@ def _run_here(config: Config, say: Say, warn: Warn, trace: Trace) -> int:
         if failure is not None:
             raise failure
 
-    with suppress(EndedEarlyError):  # which is what was asked for
-        uvloop.run(_serve(config, report, say, trace, ServiceManager.of(os.environ)))
+    _run(config, report, say, trace, ServiceManager.of(os.environ))
     return Exit.OK
 
 
@@ -81,44 +75,17 @@ def _run_detached(config: Config, writer: int, trace: Trace) -> int:
 
         # Nobody supervises a process that left its session.
         manager = ServiceManager()
-        try:
-            uvloop.run(_serve(config, report, lambda _record: None, trace, manager))
-        except EndedEarlyError as error:
-            report([], Failure(error.cause, error.fix))
+        failure = _run(config, report, lambda _record: None, trace, manager)
+        if failure is not None:
+            report([], failure)
     return Exit.OK
 
 
-async def _serve(
+def _run(
     config: Config, report: Report, say: Say, trace: Trace, manager: ServiceManager
-) -> None:
-    service = Service(config, manager=manager)
-    service.journal.log = say
-    service.quick.trace = trace
-    try:
-        async with service.running():
-            report(service.warnings, None)
-            await service.until_stopped()
-    except EndedEarlyError:
-        raise
-    except (SetupError, LocalError, OSError) as error:
-        report([], _explained(error, config.interface.name))
+) -> Failure | None:
+    with loading():
+        # Here and not above: see there. Nothing is loaded later, when packets pass.
+        from sacip_tun.daemon.run import run  # noqa: PLC0415 - see above
 
-
-def _explained(error: SetupError | LocalError | OSError, name: str) -> Failure:
-    """Return the cause, the fix and the exit code."""
-    if isinstance(error, SetupError):
-        return Failure(error.cause, error.fix, Exit.NO_PRIVILEGE if error.missing else Exit.FAILED)
-    if isinstance(error, FileExistsError):
-        return Failure(
-            f"{name} is up already", f"see 'sacip-tun status {name}'; end it with 'down {name}'"
-        )
-    if isinstance(error, PermissionError):
-        where = error.filename or "the network"
-        return Failure(
-            f"no privilege to set up {name}: {where}: {error.strerror}",
-            "run it as root, for example with sudo",
-            Exit.NO_PRIVILEGE,
-        )
-    if isinstance(error, LocalError):
-        return Failure(str(error), "mend the configuration", Exit.BAD_CONFIGURATION)
-    return Failure(str(error), f"see 'ip link show {name}' and 'ss -ulpn'")
+    return run(config, report, say, trace, manager)

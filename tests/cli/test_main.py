@@ -15,9 +15,14 @@ from sacip_tun.outcome import MEANINGS, Exit
 HEAVY = ["asyncio", "numpy", "cryptography", "pyroute2", "uvloop", "sacip_tun.config"]
 
 
-def loaded_after(*arguments):
+# A daemon that is left behind at once, and says that it is up.
+DETACHED = "from sacip_tun.daemon import launch; launch.detached = lambda _: b'[[], null]'; "
+CONFIGURATION = "[Interface]\nPrivateKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEA=\n"
+
+
+def loaded_after(*arguments, first=""):
     """Return which heavy modules a command line has imported, in a fresh interpreter."""
-    code = (
+    code = first + (
         "import json, sys; from sacip_tun.cli import main; main(sys.argv[1:]); "
         f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
     )
@@ -52,6 +57,15 @@ def test_keys_need_cryptography_alone():
 
 def test_a_bad_configuration_is_told_before_the_event_loop_is_loaded():
     assert loaded_after("up", "./nope.conf") == ["cryptography", "sacip_tun.config"]
+
+
+def test_a_daemon_is_left_behind_before_the_event_loop_is_loaded(tmp_path):
+    """To fork with all of that takes longer, and nothing but the daemon needs it."""
+    path = tmp_path / "early.conf"
+    path.write_text(CONFIGURATION)
+    path.chmod(0o600)
+    loaded = loaded_after("up", str(path), first=DETACHED)
+    assert loaded == ["cryptography", "sacip_tun.config"]
 
 
 def test_help_lists_every_command_and_every_exit_code(run):
