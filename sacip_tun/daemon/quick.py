@@ -1,13 +1,14 @@
 """What wg-quick does around a WireGuard interface, for one service.
 
 The service makes the interface and moves packets; this says when the host around it is changed, and
-answers `down`.
+answers `down`. While packets move it is changed by the worker alone.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from sacip_tun.config import Config, ConfigError
@@ -22,6 +23,7 @@ from sacip_tun.daemon.reconciler import Reconciler
 from sacip_tun.daemon.setup import derived_mtu, routes_of, set_up
 from sacip_tun.daemon.surroundings import KEPT, SHUT, Surroundings
 from sacip_tun.daemon.watcher import Watcher
+from sacip_tun.daemon.worker import Worker
 from sacip_tun.linux import interface
 from sacip_tun.linux.errors import InterfaceError, SetupError
 from sacip_tun.linux.policy import Policy
@@ -47,6 +49,8 @@ class Quick:
         self.surroundings = Surroundings(config.interface.name, directory, self._traced)
         self.commands: dict[str, Command] = {"down": self.down}
         """What the control socket answers about the interface as a whole."""
+        self.worker = Worker()
+        """Whatever changes this host while packets move."""
         self._reconciler: Reconciler | None = None
         self.index = 0
         self.save: Callable[[], Awaitable[None]] = _nothing
@@ -84,7 +88,7 @@ class Quick:
         else:
             await self.phases.after_up()
         if self._keeper.is_supervised and self.phases.come_up:
-            self.surroundings.commands_run(done=True)
+            await self.worker.do(partial(self.surroundings.commands_run, done=True))
         self._was_up = True
 
     def configure(self, index: int, mark: int, *, prune: bool = False) -> int:
@@ -106,21 +110,25 @@ class Quick:
         Raises SetupError, OSError.
         """
         self.index = index
-        stack.callback(self._take_down)
-        self.surroundings.put_up(self._config, index, port)
+        stack.push_async_callback(self._take_down)
+        await self.worker.do(partial(self.surroundings.put_up, self._config, index, port))
         self._reconciler = Reconciler(self.surroundings, watcher, index, self.journal.note)
-        self._reconciler.start(stack)
+        await self._reconciler.start(stack, self.worker)
         await self._after_up()
 
-    def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
+    async def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
         """Let the loop guard, rules and firewall be about the port and mark that are in use now."""
         guard.listens_on(outlets.port)
         try:
-            self.surroundings.follow(self._config, outlets.port, outlets.mark)
-            if self._reconciler is not None:
-                self._reconciler.renew()
+            await self.worker.do(partial(self._follow, outlets.port, outlets.mark))
         except (SetupError, OSError) as error:
             self.journal.note("command-failed", why=str(error))
+        self._attend()
+
+    def _follow(self, port: int, mark: int) -> None:
+        self.surroundings.follow(self._config, port, mark)
+        if self._reconciler is not None:
+            self._reconciler.renew()
 
     @property
     def warnings(self) -> list[str]:
@@ -134,12 +142,25 @@ class Quick:
         """What was asked for last."""
         return self._config
 
-    def change(self, new: Config, port: int) -> int:
+    async def plan(self, new: Config) -> Policy | None:
+        """Return what another configuration wants of the rules. Raises OSError."""
+        return await self.worker.do(partial(self.surroundings.plan, new))
+
+    async def change(self, new: Config, port: int) -> int:
         """Let the host be as another configuration wants it; return the mark of outer sockets.
 
         What is wanted comes first, then goes what is not. Where something fails, all is as before.
         Raises SetupError, OSError.
         """
+        mark = await self.worker.do(partial(self._change, new, port))
+        self._attend()
+        return mark
+
+    def _attend(self) -> None:
+        if self._reconciler is not None:
+            self._reconciler.attend()
+
+    def _change(self, new: Config, port: int) -> int:
         if self._taken_down:
             raise InterfaceError("it is about to end", "bring it up again")
         old = self._config
@@ -187,7 +208,7 @@ class Quick:
             await self.phases.before_down()
         except CommandFailed as error:
             self.journal.note("command-failed", why=error.cause)
-        self.surroundings.commands_run(done=False)
+        await self.worker.do(partial(self.surroundings.commands_run, done=False))
         try:
             await self.save()
         except ConfigError as error:
@@ -209,7 +230,10 @@ class Quick:
             )
         return {"said": self.phases.said}
 
-    def _take_down(self) -> None:
+    async def _take_down(self) -> None:
+        await self.worker.do(self._undo)
+
+    def _undo(self) -> None:
         if not self._taken_down:
             self._taken_down = True
             self._problems += self.surroundings.take_down(self._kept())
@@ -232,7 +256,7 @@ class Quick:
 
     async def _end(self) -> None:
         """What is done when the interface is gone; who asked for that is told how it went."""
-        self._take_down()
+        await self._take_down()
         try:
             await self.phases.after_down()
         except CommandFailed as error:

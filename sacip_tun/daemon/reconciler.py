@@ -12,10 +12,12 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.surroundings import Surroundings
 from sacip_tun.daemon.watcher import Watcher
+from sacip_tun.daemon.worker import Worker
 from sacip_tun.linux import culprit, firewall, policy
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.messages import Message
@@ -51,13 +53,16 @@ class Reconciler:
         self._firewall = ""
         self._watch: socket.socket | None = None
         self._stopped = False
+        self._worker: Worker
 
-    def start(self, stack: AsyncExitStack) -> None:
+    async def start(self, stack: AsyncExitStack, worker: Worker) -> None:
         """Compare from here on."""
-        self._monitor.deleted = self._deleted
-        self.renew()
-        self._watcher.looked = self.look
+        self._worker = worker
         stack.push_async_callback(self._stop)
+        self._monitor.deleted = self._deleted
+        self.attend()
+        await worker.do(self.renew)
+        self._watcher.looked = self.look
 
     async def _stop(self) -> None:
         # First of all: what is undone next must not come back.
@@ -82,12 +87,16 @@ class Reconciler:
             self._soon(NAMES_SETTLE)
 
     def renew(self) -> None:
-        """Take the firewall as it is for what it is to be: it was changed by us."""
+        """Take the firewall as it is for what it is to be: the worker has changed it."""
         self._firewall = self._listed()
-        if self._firewall and self._watch is None:
+
+    def attend(self) -> None:
+        """Hear of changes of the firewall, where there is one now."""
+        if self._surroundings.firewall is not None and self._watch is None and not self._stopped:
             with contextlib.suppress(OSError):
                 self._watch = firewall.watch()
                 asyncio.get_running_loop().add_reader(self._watch.fileno(), self._ruleset_changed)
+                self._soon()  # of what came before that nobody was told
 
     def _listed(self) -> str:
         known = self._surroundings.firewall
@@ -138,24 +147,28 @@ class Reconciler:
         self._task = asyncio.ensure_future(self._repair())
 
     async def _repair(self) -> None:
-        surroundings = self._surroundings
         done = list[str]()
+        lacking = self._missing(self._monitor.snapshot())
         try:
-            if self._firewall and await asyncio.to_thread(self._listed) != self._firewall:
-                known = surroundings.firewall
-                if known is not None:
-                    await asyncio.to_thread(firewall.install, known)
-                    done.append("firewall")
-            if self._missing(self._monitor.snapshot()):
-                done += surroundings.put_back(Snapshot.taken(), self._index)
-            if surroundings.names_are_gone():
-                surroundings.tell_again()
-                done.append("name servers")
+            await self._worker.do(partial(self._put_back, done, lacking=lacking))
         except (InterfaceError, OSError) as error:
             self._note("put-back", what=", ".join(done), why=f"it cannot be: {error}")
             return
         if done:
             self._told(done)
+
+    def _put_back(self, done: list[str], *, lacking: bool) -> None:
+        """Do it, and tell what; a change of our own is not half way any more."""
+        surroundings = self._surroundings
+        known = surroundings.firewall
+        if known is not None and self._firewall and self._listed() != self._firewall:
+            firewall.install(known)
+            done.append("firewall")
+        if lacking:
+            done += surroundings.put_back(Snapshot.taken(), self._index)
+        if surroundings.names_are_gone():
+            surroundings.tell_again()
+            done.append("name servers")
 
     def _told(self, done: list[str]) -> None:
         self._repairs.append(clock.now())

@@ -7,7 +7,7 @@ change may have a hundred thousand allowed IPs, and packets have their turn in b
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -34,6 +34,10 @@ MANY_PEERS, MANY_REMOVED = 64, 512
 T = TypeVar("T")
 
 
+async def _nothing() -> None:
+    """Do nothing."""
+
+
 def identity_of(private: bytes) -> StaticIdentity:
     """Return who we are with a private key, 32 bytes; zeros are none."""
     return NoIdentity(os.urandom(KEY)) if private == NO_KEY else StaticIdentity(private)
@@ -55,7 +59,7 @@ class Reconfigurer:
         self.busy = asyncio.Lock()
         """Held while a change is under way: who reads meanwhile sees half of it."""
         self.settle: Callable[[], None] = lambda: None
-        self.rebound: Callable[[], None] = lambda: None
+        self.rebound: Callable[[], Awaitable[None]] = _nothing
         self._task: asyncio.Task[None]
         self._removed = 0
         self._book: AddressBook
@@ -104,7 +108,7 @@ class Reconfigurer:
     async def _apply(self, change: Change) -> None:
         async with self.busy:
             if self._outlets.change(change.listen_port, change.fwmark):
-                self._tell_outlets()
+                await self._tell_outlets()
             # From here on nothing fails.
             port = change.listen_port
             interface = replace(self.interface, fwmark=self._outlets.mark)
@@ -129,12 +133,14 @@ class Reconfigurer:
             return
         gc.freeze()
 
-    def _tell_outlets(self) -> None:
+    async def _tell_outlets(self) -> None:
         """Say everywhere that datagrams leave and arrive elsewhere now; the watcher tells peers."""
         outlets = self._outlets
-        self.rebound()
+        host = asyncio.ensure_future(self.rebound())
+        await asyncio.sleep(0)  # what takes time has begun; peers need not wait for its end
         self._watcher.rebound(Outlet(outlets.port, outlets.mark, outlets.versions))
         self.settle()
+        await host
 
     def _become(self, private: bytes) -> None:
         private = private if private == NO_KEY else clamped(private)

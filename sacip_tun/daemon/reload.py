@@ -99,12 +99,12 @@ class Reloader:
         """Change the host first: that can fail, and is taken back where the port cannot be had."""
         before, mark_before = self._quick.config, self._outlets.mark
         change = self._change(config)
-        wanted = self._quick.surroundings.plan(config)
+        wanted = await self._quick.plan(config)
         if wanted is not None:
             # Before there are rules: what is not marked would go into the tunnel itself.
             await self._reconfigurer.apply(Change(fwmark=wanted.mark))
         try:
-            mark = self._quick.change(config, self._outlets.port)
+            mark = await self._quick.change(config, self._outlets.port)
         except (SetupError, OSError):
             await self._reconfigurer.apply(Change(fwmark=mark_before))
             raise
@@ -112,7 +112,7 @@ class Reloader:
         try:
             await self._reconfigurer.apply(replace(change, fwmark=mark))
         except (SetupError, OSError):
-            mark = self._quick.change(before, self._outlets.port)
+            mark = await self._quick.change(before, self._outlets.port)
             self._reconfigurer.need_mark(mark if before.full_versions else 0)
             await self._reconfigurer.apply(Change(fwmark=mark))
             raise

@@ -289,9 +289,9 @@ class Service:
             await desk.start(self._bare.listener)
             desk.watch(self._end_for_good)
 
-    def _rebound(self) -> None:
-        self.quick.rebound(self._guard, self._outlets)
+    async def _rebound(self) -> None:
         self._supervision.keeper.rebound(self._outlets.sockets)
+        await self.quick.rebound(self._guard, self._outlets)
 
     def _figures(self) -> tuple[int, int]:
         return self.listen_port, self.mtu

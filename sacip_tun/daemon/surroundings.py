@@ -166,8 +166,9 @@ class Surroundings:
         if self.policy is None:
             return
         old, self.policy = self.policy, policy_of(config, self.policy.table, mark)
-        self._shut(config, self.policy, port)
+        # The rules first: until then our datagrams enter the tunnel.
         self.change_rules(old, self.policy)
+        self._shut(config, self.policy, port)
 
     def change(self, config: Config, wanted: Policy | None, index: int, port: int) -> None:
         """Go over to another configuration while the tunnel runs. Raises as `put_up`."""

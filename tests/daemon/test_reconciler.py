@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from sacip_tun.daemon import reconciler
 from sacip_tun.daemon.reconciler import Reconciler
+from sacip_tun.daemon.worker import Worker
 from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.snapshot import Snapshot
 
@@ -39,7 +40,7 @@ def test_what_is_taken_away_after_the_stop_stays_away(monkeypatch):
     async def main():
         async with AsyncExitStack() as stack:
             made = Reconciler(host, watcher, 7, lambda *_told, **_more: None)
-            made.start(stack)
+            await made.start(stack, Worker())
             watcher.looked(Snapshot())
             await asyncio.sleep(0.05)
             assert host.put == 1
