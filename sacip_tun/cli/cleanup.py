@@ -61,5 +61,6 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
     for problem in problems:
         warn(problem)
     if problems:
-        raise Failure("not everything could be undone", "run it as root", Exit.FAILED)
+        fix = "mend what stands there, and run it again as root"
+        raise Failure("not everything could be undone", fix, Exit.FAILED)
     return done

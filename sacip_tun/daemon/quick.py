@@ -204,15 +204,19 @@ class Quick:
 
     async def leave(self) -> None:
         """Do what is to be done while the interface is still there."""
+        await self._whatever_happens(self.phases.before_down())
+        forget = partial(self.surroundings.commands_run, done=False)
+        await self._whatever_happens(self.worker.do(forget))
+        await self._whatever_happens(self.save(), "it is not saved: ")
+
+    async def _whatever_happens(self, step: Awaitable[None], prefix: str = "") -> None:
+        """Do a step of the way down; where it fails, what comes after it is done nevertheless."""
         try:
-            await self.phases.before_down()
+            await step
         except CommandFailed as error:
-            self.journal.note("command-failed", why=error.cause)
-        await self.worker.do(partial(self.surroundings.commands_run, done=False))
-        try:
-            await self.save()
-        except ConfigError as error:
-            self._problems.append(f"it is not saved: {error}")
+            self._problems.append(error.cause)
+        except (ConfigError, SetupError, OSError) as error:
+            self._problems.append(f"{prefix}{error}")
 
     async def down(self, _request: Answer) -> Answer:
         """Answer when all is undone; a PreDown that fails keeps the interface, as in wg-quick."""
@@ -224,14 +228,13 @@ class Quick:
         problems = await asyncio.shield(self._undone)
         if problems:
             name = self._config.interface.name
-            raise CommandError(
-                "; ".join(problems),
-                f"{name} is down; 'sacip-tun cleanup {name}' undoes what is left",
-            )
+            left = f"'sacip-tun cleanup {name}' undoes what is left"
+            all_else = left if self.surroundings.is_left else "all else is undone"
+            raise CommandError("; ".join(problems), f"{name} is down; {all_else}")
         return {"said": self.phases.said}
 
     async def _take_down(self) -> None:
-        await self.worker.do(self._undo)
+        await self._whatever_happens(self.worker.do(self._undo))
 
     def _undo(self) -> None:
         if not self._taken_down:
@@ -257,10 +260,7 @@ class Quick:
     async def _end(self) -> None:
         """What is done when the interface is gone; who asked for that is told how it went."""
         await self._take_down()
-        try:
-            await self.phases.after_down()
-        except CommandFailed as error:
-            self._problems.append(error.cause)
+        await self._whatever_happens(self.phases.after_down())
         for problem in self._problems:
             self.journal.note("command-failed", why=problem)
         self._undone.set_result(self._problems)

@@ -146,6 +146,11 @@ class Surroundings:
         """Whether the kill switch is on."""
         return any(step["kind"] == KILL_SWITCH for step in self._log.steps())
 
+    @property
+    def is_left(self) -> bool:
+        """Whether anything is there that is still to be undone."""
+        return bool(self._log.steps())
+
     def commands_run(self, *, done: bool) -> None:
         """Write down that PreUp and PostUp were run, or that they no longer count."""
         if done:

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from sacip_tun.linux import firewall, policy, resolv_conf, resolvconf, sysctl
-from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.routes import Rule
 
 Step = dict[str, Any]
@@ -136,10 +135,13 @@ class UndoLog:
                         left.append(step)
                     elif not self._handed_over(step):
                         UNDO[step["kind"]](step)
-                except (OSError, InterfaceError, KeyError, ValueError) as error:
+                except Exception as error:  # noqa: BLE001 - another version may have written it
                     problems.append(f"{step['kind']} of {self.interface}: {error}")
                     left.append(step)
-            self.write(left[::-1])
+            try:
+                self.write(left[::-1])
+            except OSError as error:
+                problems.append(f"the undo log of {self.interface} cannot be written: {error}")
         return problems
 
     def _handed_over(self, step: Step) -> bool:

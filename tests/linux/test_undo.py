@@ -48,6 +48,25 @@ def test_what_cannot_be_undone_stays_and_the_others_are_undone(tmp_path, undone)
     assert log.is_here
 
 
+def test_steps_of_another_version_and_a_full_disk_keep_nothing_else_from_being_undone(
+    tmp_path, undone, monkeypatch
+):
+    log = UndoLog(tmp_path, "wg0")
+    for kind in ("firewall", "of-tomorrow", "rule"):
+        log.remember(kind)
+    monkeypatch.setitem(undo.UNDO, "rule", lambda step: step["rule"].priority)
+    assert log.undo() == ["rule of wg0: 'rule'", "of-tomorrow of wg0: 'of-tomorrow'"]
+    assert (kinds(undone), kinds(log.steps())) == (["firewall"], ["of-tomorrow", "rule"])
+
+    def full(_steps):
+        raise OSError("the disk is full")
+
+    log.remember("firewall")
+    monkeypatch.setattr(log, "write", full)
+    assert "cannot be written: the disk is full" in log.undo()[-1]
+    assert kinds(undone) == ["firewall", "firewall"]
+
+
 def test_what_is_to_be_kept_is_kept(tmp_path, undone):
     log = UndoLog(tmp_path, "wg0")
     for kind in ("kill-switch", "rule"):

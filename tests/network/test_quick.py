@@ -4,6 +4,7 @@ Where it is the measure, Debian's wg-quick does it too, with wireguard-go below.
 """
 
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from uapi_client import connected
 from sacip_tun.agreement import RUN_DIRECTORY
 from sacip_tun.lab.namespaces import interface_name
 from sacip_tun.lab.tunnel import PROGRAM, Keys
+from sacip_tun.linux.undo import UndoLog
 
 pytestmark = pytest.mark.network
 
@@ -285,6 +287,39 @@ def test_a_hub_is_found_by_name_when_the_network_comes_after_the_tunnel(there) -
 
 
 # What cannot be
+
+
+def test_what_cannot_be_undone_is_told_and_kept_and_all_else_is_undone(alone) -> None:
+    before = is_there(alone.host)
+    directory = alone.host.network.directory / "bin"
+    directory.mkdir()
+    told, broken = directory / "told", directory / "broken"
+    programs = {
+        "nft": f'! test -e {broken} && exec {shutil.which("nft")} "$@"; echo no way >&2; exit 1',
+        "resolvconf": f'echo "$1" >> {told}',
+    }
+    for name, text in programs.items():
+        (directory / name).write_text(f"#!/bin/sh\n{text}\n")
+        (directory / name).chmod(0o755)
+    alone.inside = ("env", f"PATH={directory}:/usr/sbin:/usr/bin:/sbin:/bin")
+    alone.lines = ("KillSwitch = yes", "DNS = 10.9.0.1", f"PostDown = echo goodbye >> {told}")
+    alone.up()
+    broken.touch()
+    done = alone.run("down", alone.name)
+    assert done.returncode == 1
+    assert "kill-switch of" in done.stderr
+    assert "no way" in done.stderr
+    assert f"{alone.name} is down; 'sacip-tun cleanup {alone.name}' undoes what" in done.stderr
+    assert told.read_text().split() == ["-a", "-d", "goodbye"]
+    assert alone.name not in alone.host.ip("link show")
+    now = is_there(alone.host)
+    assert {what for what in now if now[what] != before[what]} == {"nft list ruleset"}
+    log = UndoLog(RUN_DIRECTORY, alone.name)
+    assert [step["kind"] for step in log.steps()] == ["kill-switch"]
+    assert alone.run("cleanup", alone.name).returncode == 1  # as long as it is so
+    broken.unlink()
+    assert alone.run("cleanup", alone.name).returncode == 0
+    assert is_there(alone.host) == before
 
 
 def test_a_sysctl_that_is_read_only_is_a_warning(alone) -> None:
