@@ -33,13 +33,13 @@ COUNTED = {
 
 def report(document: Document, palette: Palette, *, now: float) -> str:
     """Render a status document, `now` in Unix seconds; KeyError where a field is missing."""
-    lines = list(_interface(document, palette))
+    lines = list(_interface(document, palette, now=now))
     for peer in document["peers"]:
         lines += ["", *_peer(peer, palette, now=now)]
     return "\n".join(lines)
 
 
-def _interface(document: Document, palette: Palette) -> Iterator[str]:
+def _interface(document: Document, palette: Palette, *, now: float) -> Iterator[str]:
     yield _heading("interface", palette.interface(printable(document["interface"])), palette)
     fields = {
         "public key": printable(document["public_key"]),
@@ -48,6 +48,9 @@ def _interface(document: Document, palette: Palette) -> Iterator[str]:
         "addresses": _list(document["addresses"]),
         "mtu": printable(document["mtu"]),
         "offload": _offload(document["offload"], palette),
+        "full tunnel": _full_tunnel(document.get("full_tunnel"), palette),
+        "name servers": _name_servers(document.get("name_servers"), palette),
+        "put back": _put_back(document.get("put_back"), palette, now=now),
         "problem": _problem(document.get("problem"), palette),
         "dropped": _list([f"{count} {reason}" for reason, count in document["drops"].items()]),
     }
@@ -103,6 +106,43 @@ def _offload(offload: Document, palette: Palette) -> str:
         elif key != "mode" and found["state"] == "refused":
             refused.append(palette.bad(f"{name} refused ({printable(found['refusals'])})"))
     return ", ".join(on + refused) or "none"
+
+
+def _full_tunnel(found: Document | None, palette: Palette) -> str:
+    if not found:
+        return ""
+    versions = " and ".join(f"IPv{version}" for version in found["ip_versions"])
+    switch = "kill switch on" if found["kill_switch"] else "kill switch off"
+    parts = [f"{versions} by table {printable(found['table'])}", switch]
+    lacking = [] if found["firewall"] else [palette.bad("no firewall")]
+    return ", ".join(parts + lacking)
+
+
+def _name_servers(found: Document | None, palette: Palette) -> str:
+    """Say who is asked and for what, and by whom."""
+    if not found:
+        return ""
+    for_what = "everything" if found["exclusive"] else "its domains"
+    parts = [_list(found["servers"]), f"for {for_what}"]
+    if found["search"]:
+        parts = [parts[0], f"search {' '.join(map(printable, found['search']))}", parts[1]]
+    told = found["resolver"]
+    parts.append(f"told to {printable(told)}" if told else palette.bad("nobody takes them"))
+    return ", ".join(parts)
+
+
+def _put_back(found: Document | None, palette: Palette, *, now: float) -> str:
+    """Say what other programs took away last."""
+    if not found:
+        return ""
+    parts = [printable(found["what"]), age(max(0.0, now - found["time_unix"]))]
+    if found["culprit"]:
+        parts.append(f"taken away by {printable(found['culprit'])}")
+    if found["why"]:
+        parts.append(palette.bad(printable(found["why"])))
+    if found["times"] > 1:
+        parts.append(f"{found['times']} times so far")
+    return ", ".join(filter(None, parts))
 
 
 def _problem(text: str | None, palette: Palette) -> str:

@@ -27,6 +27,11 @@ examples:
   sacip-tun status --json               a list of such objects
   sacip-tun status sacip0 --check       a line and an exit code, for health checks
 
+Of a full tunnel it shows the routing table (its mark is the fwmark above) and
+whether the kill switch is on; the name servers, who was told them and whether
+they are asked for everything; and what another program took away last that was
+put back, with the culprit. In JSON: full_tunnel, name_servers, put_back.
+
 --check ends with 7 where a peer with a configured endpoint had no handshake in
 the last 180 seconds, or its path does not carry now: it is silent, degraded or
 hunted, or this host has no address. A tunnel that waits to be called is healthy.

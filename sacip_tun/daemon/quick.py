@@ -21,6 +21,7 @@ from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.phases import CommandFailed, Phases
 from sacip_tun.daemon.reconciler import Reconciler
 from sacip_tun.daemon.setup import derived_mtu, routes_of, set_up
+from sacip_tun.daemon.status import surroundings_document
 from sacip_tun.daemon.surroundings import KEPT, SHUT, Surroundings
 from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.daemon.worker import Worker
@@ -134,6 +135,12 @@ class Quick:
     def warnings(self) -> list[str]:
         """What the user should know though the interface is up."""
         return self.surroundings.warnings
+
+    @property
+    def document(self) -> Answer:
+        """What the status says of this host."""
+        put_back = self._reconciler.last if self._reconciler else None
+        return {**surroundings_document(self.surroundings), "put_back": put_back}
 
     # Changing
 

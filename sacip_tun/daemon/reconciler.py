@@ -53,6 +53,9 @@ class Reconciler:
         self._firewall = ""
         self._watch: socket.socket | None = None
         self._stopped = False
+        self.last: dict[str, object] | None = None
+        """What was put back last, or could not be; for the status."""
+        self._times = 0
         self._worker: Worker
 
     async def start(self, stack: AsyncExitStack, worker: Worker) -> None:
@@ -152,7 +155,7 @@ class Reconciler:
         try:
             await self._worker.do(partial(self._put_back, done, lacking=lacking))
         except (InterfaceError, OSError) as error:
-            self._note("put-back", what=", ".join(done), why=f"it cannot be: {error}")
+            self._tell(what=", ".join(done), why=f"it cannot be: {error}")
             return
         if done:
             self._told(done)
@@ -174,9 +177,14 @@ class Reconciler:
         self._repairs.append(clock.now())
         fight = len(self._repairs) == MAX_REPAIRS and clock.now() - self._repairs[0] < WINDOW
         names = {self._suspects.pop(what) for what in done if what in self._suspects}
-        self._note(
-            "put-back",
+        self._tell(
             what=", ".join(done),
             culprit=", ".join(sorted(names)) or None,
             why=f"taken away {MAX_REPAIRS} times in a minute: resting" if fight else None,
         )
+
+    def _tell(self, what: str, culprit: str | None = None, why: str | None = None) -> None:
+        told = {"what": what, "culprit": culprit, "why": why}
+        self._times += 1
+        self.last = {"times": self._times, "time_unix": clock.unix_time(clock.now()), **told}
+        self._note("put-back", **told)

@@ -416,7 +416,7 @@ class Service:
             },
             offload=self._offloads.document(),
         )
-        return {**document, "problem": self._guard.problem}
+        return {**document, **self.quick.document, "problem": self._guard.problem}
 
     async def _move(self, request: Answer) -> Answer:
         if self._moving.locked():

@@ -27,6 +27,7 @@ from sacip_tun.agreement import STATUS_SCHEMA
 from sacip_tun.config import Config, PeerConfig
 from sacip_tun.daemon import clock
 from sacip_tun.daemon.journal import Journal
+from sacip_tun.daemon.surroundings import Surroundings
 from sacip_tun.protocol.address import AddressPair
 from sacip_tun.protocol.keys import NO_PRESHARED_KEY, to_base64
 from sacip_tun.protocol.peer import Peer
@@ -140,6 +141,25 @@ def document(
             if peer.public_key in tunnel.peers  # it may have been removed while this was read
         ),
     }
+
+
+def surroundings_document(surroundings: Surroundings) -> Document:
+    """Return what is on this host for the tunnel beside its interface; None for what is not."""
+    policy, names, firewall = surroundings.policy, surroundings.names, surroundings.firewall
+    full = policy and {
+        "table": policy.table,
+        "fwmark": policy.mark,
+        "ip_versions": sorted(policy.versions),
+        "kill_switch": policy.closed,
+        "firewall": firewall is not None,
+    }
+    servers = names and {
+        "resolver": surroundings.resolver,
+        "servers": [str(server) for server in names.servers],
+        "search": list(names.search),
+        "exclusive": names.exclusive,
+    }
+    return {"full_tunnel": full, "name_servers": servers}
 
 
 def _path_mtu(peer: Peer) -> Document:

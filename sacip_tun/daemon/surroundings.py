@@ -55,7 +55,8 @@ class Surroundings:
         self.resolver: str | None = None
         """Who was told the name servers."""
         self.warnings: list[str] = []
-        self._names: dns.Names | None = None
+        self.names: dns.Names | None = None
+        """Those that the file wants, told to `resolver`, or to nobody where that is None."""
         self._routes: tuple[Network, ...] = ()
         self.adopted = False
         """Whether all that an earlier process did is still there, and its interface too."""
@@ -163,7 +164,7 @@ class Surroundings:
 
         Nothing is put back then.
         """
-        self.policy = self.firewall = self.resolver = self._names = None
+        self.policy = self.firewall = self.resolver = self.names = None
         return self._log.undo(keep=keep)
 
     def follow(self, config: Config, port: int, mark: int) -> None:
@@ -197,15 +198,15 @@ class Surroundings:
             self.firewall = None
             self._log.drop("firewall")
             self._log.drop(KILL_SWITCH)
-        if names_of(config) != self._names:
+        if names_of(config) != self.names:
             self._forget_names(index)
             self.tell_names(config, index)
 
     def _forget_names(self, index: int) -> None:
-        if self._names is not None and self.resolver == resolved.NAME:
+        if self.names is not None and self.resolver == resolved.NAME:
             resolved.revert_link(index)
         self._log.undo_only(NAMES)
-        self._names = self.resolver = None
+        self.names = self.resolver = None
 
     def change_rules(self, old: Policy | None, new: Policy | None) -> None:
         """Go from the rules of one policy to those of another, the new ones first."""
@@ -250,9 +251,9 @@ class Surroundings:
 
     def tell_again(self) -> None:
         """What somebody wrote meanwhile is what comes back when the tunnel goes."""
-        if self._names is not None:
+        if self.names is not None:
             self._log.drop("resolv.conf")
-            dns.write_file(self._interface, self._names, self._log)
+            dns.write_file(self._interface, self.names, self._log)
 
     def outside(self) -> Callable[[str], list[Host]] | None:
         """Return what looks a name up outside of the full tunnel, in a thread; None without one."""
@@ -271,12 +272,12 @@ class Surroundings:
             text = resolved.UPLINKS.read_text(errors="replace")
         elif self.resolver is None:
             text = resolv_conf.PATH.read_text(errors="replace")
-        ours = set(self._names.servers) if self._names else set[Host]()
+        ours = set(self.names.servers) if self.names else set[Host]()
         return [host for host in dns_query.servers_of(text or self._before) if host not in ours]
 
     def tell_names(self, config: Config, index: int) -> None:
         """Tell this host the tunnel's name servers; where nobody takes them, warn."""
-        names = self._names = names_of(config)
+        names = self.names = names_of(config)
         if names is None:
             return
         with suppress(OSError):

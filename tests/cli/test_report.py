@@ -68,6 +68,53 @@ def test_a_nat_is_shown_with_what_keeps_it_open():
     assert "persistent" not in shown
 
 
+FULL = {
+    "table": 51820,
+    "fwmark": 51820,
+    "ip_versions": [4, 6],
+    "kill_switch": True,
+    "firewall": True,
+}
+NAMES = {
+    "resolver": "systemd-resolved",
+    "servers": ["10.9.0.1", "fd00:9::1"],
+    "search": ["corp.example"],
+    "exclusive": True,
+}
+SERVERS = ", ".join(NAMES["servers"])
+PUT_BACK = {
+    "times": 3,
+    "time_unix": NOW - 12,
+    "what": "rules, routes",
+    "culprit": "ip (process 7)",
+    "why": None,
+}
+
+
+def host_lines(**fields):
+    lines = report(status_document(**fields), PLAIN, now=NOW).splitlines()
+    return [line for line in lines if re.match("  (full tunnel|name servers|put back)", line)]
+
+
+def test_what_is_on_the_host_for_it_is_shown():
+    assert host_lines(full_tunnel=FULL, name_servers=NAMES, put_back=PUT_BACK) == [
+        "  full tunnel: IPv4 and IPv6 by table 51820, kill switch on",
+        f"  name servers: {SERVERS}, search corp.example, for everything, told to systemd-resolved",
+        "  put back: rules, routes, 12 seconds ago, taken away by ip (process 7), 3 times so far",
+    ]
+    assert host_lines(
+        full_tunnel={**FULL, "ip_versions": [4], "kill_switch": False, "firewall": False},
+        name_servers={**NAMES, "resolver": None, "search": [], "exclusive": False},
+        put_back={**PUT_BACK, "times": 1, "what": "", "culprit": None, "why": "it cannot be: no"},
+    ) == [
+        "  full tunnel: IPv4 by table 51820, kill switch off, no firewall",
+        f"  name servers: {SERVERS}, for its domains, nobody takes them",
+        "  put back: 12 seconds ago, it cannot be: no",
+    ]
+    # A tunnel that has none of it, and a daemon of an older version.
+    assert host_lines(full_tunnel=None, name_servers=None, put_back=None) == host_lines() == []
+
+
 def golden_document():
     return status_document(
         MOVED_PEER,

@@ -44,6 +44,7 @@ def test_what_is_taken_away_after_the_stop_stays_away(monkeypatch):
             watcher.looked(Snapshot())
             await asyncio.sleep(0.05)
             assert host.put == 1
+            assert (made.last["times"], made.last["what"]) == (1, "rules")
         watcher.looked(Snapshot())
         made.look(Snapshot())
         await asyncio.sleep(0.05)

@@ -221,6 +221,19 @@ def test_what_others_take_away_is_put_back_and_they_are_named(there) -> None:
     assert [record["what"] for record in found] == list(TAKEN), found
     assert all("process" in record["culprit"] for record in found), found
     assert found[2]["culprit"].startswith("nft ")
+    status = laptop.status()
+    last = {name: found[2][name] for name in ("what", "culprit", "why")}
+    assert status["put_back"] == {"times": 3, "time_unix": status["put_back"]["time_unix"], **last}
+    assert status["full_tunnel"] == {
+        "table": 51820,
+        "fwmark": 51820,
+        "ip_versions": [4, 6],
+        "kill_switch": True,
+        "firewall": True,
+    }
+    shown = laptop.run("status", laptop.name).stdout
+    assert "  full tunnel: IPv4 and IPv6 by table 51820, kill switch on\n" in shown
+    assert re.search(r"  put back: firewall, .*, taken away by nft \(process \d+\)", shown)
     laptop.down()
 
 

@@ -237,6 +237,12 @@ def test_name_servers_are_the_tunnels_and_come_back_after_a_kill_too(there, reso
         "nameserver 10.9.0.1",
         "search corp.example",
     ]
+    assert laptop.status()["name_servers"] == {
+        "resolver": "/etc/resolv.conf",
+        "servers": ["10.9.0.1"],
+        "search": ["corp.example"],
+        "exclusive": True,
+    }
     resolv_conf.write_text("nameserver 10.2.0.1\n")  # another network, another DHCP
     there.laptop.ip("addr add 10.1.0.77/24 dev eth0")
     wait_until(lambda: "10.9.0.1" in resolv_conf.read_text(), "not put back")
