@@ -25,7 +25,7 @@ from sacip_tun.daemon.status import surroundings_document
 from sacip_tun.daemon.surroundings import KEPT, SHUT, Surroundings
 from sacip_tun.daemon.watcher import Watcher
 from sacip_tun.daemon.worker import Worker
-from sacip_tun.linux import interface
+from sacip_tun.linux import interface, unit_job
 from sacip_tun.linux.errors import InterfaceError, SetupError
 from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.routes import TABLE_MAIN
@@ -249,17 +249,19 @@ class Quick:
             self._problems += self.surroundings.take_down(self._kept())
 
     def _kept(self) -> frozenset[str]:
-        """Return what stays when this process ends: a kill switch, but where `down` was asked for.
+        """Return what stays when this process ends; nothing where `down` was asked for.
 
-        One that was up stays shut for the process that a service manager starts next; one that
-        never came up leaves what an earlier one had shut.
+        Rules and firewall of one that was up stay for the process that a service manager starts
+        next, and with a kill switch also where none may come. One that never came up leaves what
+        an earlier one had shut.
         """
         surroundings = self.surroundings
         if self._keeper.final:
             return frozenset()
         if self._was_up:
-            stays = self._keeper.is_supervised and surroundings.is_shut
-            return SHUT if stays else frozenset()
+            if not (self._keeper.is_supervised and surroundings.policy):
+                return frozenset()
+            return SHUT if surroundings.is_shut or unit_job.is_restart() else frozenset()
         if not surroundings.held:
             return frozenset()
         return SHUT if surroundings.adopted else KEPT

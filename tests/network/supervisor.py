@@ -51,6 +51,15 @@ os.environ["WATCHDOG_PID"] = str(os.getpid())
 os.execvp(sys.argv[5], sys.argv[5:])
 """
 
+# What it says of the unit's job (org.freedesktop.systemd1(5)).
+BUSCTL = """#!/bin/sh
+case "$*" in
+*GetUnitByPID*) echo 'o "/unit"' ;;
+*"/unit "*) echo '(uo) 7 "/job/7"' ;;
+*"/job/7 "*) echo "s \\"$(cat {job})\\"" ;;
+esac
+"""
+
 
 def capabilities() -> str:
     """The numbers of those that the unit leaves."""
@@ -83,6 +92,10 @@ class Supervisor:
         self.store: dict[str, int] = {}
         self.process: subprocess.Popen[str] | None = None
         self._logs: list[str] = []
+        self._bin = host.network.directory / f"{host.name}-bin"
+        self._bin.mkdir()
+        (self._bin / "busctl").write_text(BUSCTL.format(job=self._bin / "job"))
+        (self._bin / "busctl").chmod(0o755)
         self._path = str(host.network.directory / f"{host.name}-notify")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self._path)
@@ -111,6 +124,7 @@ class Supervisor:
         environment = {
             **os.environ,
             "NOTIFY_SOCKET": self._path,
+            "PATH": f"{self._bin}:{os.environ['PATH']}",
             "WATCHDOG_USEC": str(int(self.watchdog * 1e6)),
         }
         log = self.host.network.directory / f"{self.host.name}-supervised-{len(self._logs)}.log"
@@ -130,15 +144,19 @@ class Supervisor:
         self.wait_for("READY", since=told)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
-        """End the process, and return its exit status."""
+        """End the process, which is started again, and return its exit status."""
+        return self._end(number, "restart")
+
+    def _end(self, number: signal.Signals, job: str) -> int:
         assert self.process is not None
+        (self._bin / "job").write_text(job)
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
     def stop(self) -> None:
         """End the service: with the process goes what was kept for the next one."""
         if self.process is not None and self.process.poll() is None:
-            self.kill(signal.SIGTERM)
+            self._end(signal.SIGTERM, "stop")
         for name in list(self.store):
             self._forget(name)
 

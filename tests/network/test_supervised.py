@@ -210,13 +210,13 @@ def test_a_full_tunnel_leaks_nothing_until_the_next_process_is_up(network, shut)
         outside = Capture(there.laptop)
         there.laptop.start(["ping", "-n", "-q", "-i", "0.02", SITE])
         again(laptop, supervisor, signal.SIGKILL)
+        again(laptop, supervisor, signal.SIGTERM)
         if shut:
-            again(laptop, supervisor, signal.SIGTERM)
             log = UndoLog(RUN_DIRECTORY, laptop.name)
             kinds = Counter(step["kind"] for step in log.steps())
             assert (kinds["kill-switch"], kinds["rule"], kinds["dead-end"]) == (1, 2, 2)
         assert in_clear(outside.stop()) == []
-    # A restart cannot be told from a stop: what is to be shut is.
+    # It is stopped for good: what is to be shut stays shut, and all else is undone.
     assert reaches(there.laptop, SITE) is not shut
     assert not made.exists()
     if shut:
