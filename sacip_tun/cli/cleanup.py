@@ -14,6 +14,7 @@ examples:
 
 Every 'up' does the same, but for a kill switch: what that shut stays shut
 until its tunnel is up and down again, or until this command opens it.
+PostDown of a killed one is run here, by 'down', or when it is next brought up.
 """
 
 
@@ -40,6 +41,7 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
     Of all, those whose interface is there are left out: a service manager keeps them. Raises
     Failure where something cannot be undone.
     """
+    from sacip_tun.daemon.due import COMMANDS, Due  # noqa: PLC0415 - after the usage
     from sacip_tun.daemon.surroundings import (  # noqa: PLC0415 - after the usage
         KEPT,
         index_of,
@@ -51,8 +53,10 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
     problems, done = list[str](), False
     for log in leftovers(directory):
         if name == log.interface or (name is None and not index_of(log.interface)):
-            steps = log.steps()
-            problems += log.undo(keep=keep)
+            steps, is_there = log.steps(), index_of(log.interface)
+            due = Due(log.interface) if is_there else Due.of(log)
+            problems += log.undo(keep=keep | {COMMANDS} if is_there else keep)
+            problems += due.run()
             if steps != log.steps():
                 (directory / f"{log.interface}.sock").unlink(missing_ok=True)
                 print(f"{log.interface}: undone what it had left")

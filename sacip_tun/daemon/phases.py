@@ -7,15 +7,13 @@ file that only root can write; nothing that a peer sent comes near them.
 
 import asyncio
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 
 from sacip_tun.config import Config
+from sacip_tun.daemon.due import Due
 from sacip_tun.linux.errors import SetupError
+from sacip_tun.linux.shell import begun, environment_of
 
-# As linux.bash of wg-quick sets it.
-SHELL = ("bash", "-e", "-o", "pipefail", "-O", "extglob", "-c")
 # What a command may say in `down`, in bytes, before the rest is left out.
 MAX_SAID = 16 * 1024
 
@@ -31,9 +29,7 @@ class Phases:
 
     def __init__(self, config: Config, trace: Trace) -> None:
         self._interface = config.interface
-        self._environment = {"LC_ALL": "C", "INTERFACE": config.interface.name}
-        if config.source is not None:
-            self._environment["CONFIG_FILE"] = str(config.source)
+        self._environment = environment_of(config.interface.name, str(config.source or ""))
         self._trace = trace
         self._up = False
         self._left = False
@@ -43,6 +39,10 @@ class Phases:
     def follow(self, config: Config) -> None:
         """Take the commands of a file that was read again."""
         self._interface = config.interface
+
+    async def make_up_for(self, due: Due) -> None:
+        """Run PostDown of a process that was killed. Raises CommandFailed."""
+        await self._run("PostDown of the process before", due.lines)
 
     @property
     def come_up(self) -> bool:
@@ -99,14 +99,7 @@ class Phases:
 
         uvloop's own subprocesses would: they wait until a pipe of theirs is closed by all.
         """
-        shell = SHELL if shutil.which(SHELL[0]) else ("sh", "-e", "-c")
-        process = subprocess.Popen(  # noqa: ASYNC220 - it waits for the exec alone
-            [*shell, line],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, **self._environment},
-        )
+        process = begun(line, self._environment, output)
         try:
             return await asyncio.to_thread(process.wait)
         except asyncio.CancelledError:

@@ -79,7 +79,16 @@ class Quick:
         return wanted.mark if wanted else 0
 
     async def before_up(self) -> None:
-        """Run PreUp, unless what it did is still there. Raises CommandFailed."""
+        """Run PreUp, unless what it did is still there. Raises CommandFailed.
+
+        First PostDown of a process that was killed and had run its PostUp.
+        """
+        due = self.surroundings.due
+        try:
+            if due.lines and not self._config.no_commands:
+                await self.phases.make_up_for(due)
+        except CommandFailed as error:
+            self.surroundings.warnings.append(error.cause)
         if not self.surroundings.commands_were_run:
             await self.phases.before_up()
 
@@ -88,9 +97,16 @@ class Quick:
             self.phases.were_run()
         else:
             await self.phases.after_up()
-        if self._keeper.is_supervised and self.phases.come_up:
-            await self.worker.do(partial(self.surroundings.commands_run, done=True))
+        await self.worker.do(self._remember_commands)
         self._was_up = True
+
+    def _remember_commands(self) -> None:
+        """Write down what a process after this one has to know, if it is killed."""
+        again = self.phases.come_up and self._keeper.is_supervised
+        if again or self._config.interface.post_down:
+            self.surroundings.commands_run(self._config)
+        else:
+            self.surroundings.commands_over()
 
     def configure(self, index: int, mark: int, *, prune: bool = False) -> int:
         """Give the interface its addresses, MTU and routes; return the MTU. Raises InterfaceError.
@@ -180,6 +196,9 @@ class Quick:
             raise
         self._config = new
         self.phases.follow(new)
+        if self._was_up:
+            with contextlib.suppress(OSError):
+                self._remember_commands()
         wanted = self.surroundings.policy
         return wanted.mark if wanted else new.interface.fwmark
 
@@ -212,8 +231,7 @@ class Quick:
     async def leave(self) -> None:
         """Do what is to be done while the interface is still there."""
         await self._whatever_happens(self.phases.before_down())
-        forget = partial(self.surroundings.commands_run, done=False)
-        await self._whatever_happens(self.worker.do(forget))
+        await self._whatever_happens(self.worker.do(self.surroundings.commands_over))
         await self._whatever_happens(self.save(), "it is not saved: ")
 
     async def _whatever_happens(self, step: Awaitable[None], prefix: str = "") -> None:

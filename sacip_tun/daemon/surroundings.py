@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sacip_tun.config import Config
+from sacip_tun.daemon.due import COMMANDS, Due
 from sacip_tun.daemon.setup import routes_of
 from sacip_tun.daemon.wanted import described, firewall_of, names_of, policy_of
 from sacip_tun.linux import (
@@ -34,10 +35,15 @@ from sacip_tun.protocol.address import Host
 # The step that stays when a tunnel was killed: what it shut stays shut until somebody opens it.
 KILL_SWITCH = "kill-switch"
 KEPT = frozenset({KILL_SWITCH})
-# The steps that only have to be known: which table is whose, and that PreUp and PostUp were run.
-TABLE, COMMANDS = "table", "commands"
+# The step that only has to be known: which table is whose.
+TABLE = "table"
 # What is undone when other name servers come.
 NAMES = frozenset({"resolv.conf", "resolvconf"})
+# What stays of another one that was killed, for its own start and for `cleanup`.
+STAYS = (
+    (KILL_SWITCH, "the kill switch", "is still on"),
+    (COMMANDS, "PostDown", "is still to be run"),
+)
 # What stays for the process that comes next, when that one shall find this host shut.
 SHUT = frozenset(UNDO) - NAMES
 
@@ -64,6 +70,8 @@ class Surroundings:
         """Whether an earlier process left the kill switch on."""
         self.commands_were_run = False
         """Whether PreUp and PostUp of an earlier process were, and nothing undid them."""
+        self.due = Due(interface)
+        """What an earlier process that was killed, and its interface with it, left to be run."""
         self._before = ""
         """What resolv.conf said before anybody was told of ours."""
 
@@ -113,6 +121,7 @@ class Surroundings:
         if self._log.is_here:
             self.adopted, self.held = kept, KILL_SWITCH in steps
             self.commands_were_run = kept and COMMANDS in steps
+            self.due = self.due if kept else Due.of(self._log)
             ours = resolv_conf.is_ours(resolv_conf.PATH, resolv_conf.marker(self._interface))
             stays = frozenset(UNDO) - (frozenset() if ours else {"resolv.conf"})
             self.warnings += self._log.undo(keep=stays if kept else KEPT)
@@ -124,12 +133,14 @@ class Surroundings:
             # One whose interface is there is kept by a service manager, which starts it again.
             if log.interface == self._interface or index_of(log.interface):
                 continue
-            self.warnings += log.undo(keep=KEPT)
-            if log.steps():
-                self.warnings.append(
-                    f"the kill switch of {log.interface}, which was killed, is still on: "
-                    f"sacip-tun cleanup {log.interface}"
-                )
+            self.warnings += log.undo(keep=KEPT | {COMMANDS})
+            left = {step["kind"] for step in log.steps()}
+            self.warnings += [
+                f"{what} of {log.interface}, which was killed, {how}: "
+                f"sacip-tun cleanup {log.interface}"
+                for kind, what, how in STAYS
+                if kind in left
+            ]
         recover_names(self._directory)
 
     def put_up(self, config: Config, index: int, port: int) -> None:
@@ -152,12 +163,13 @@ class Surroundings:
         """Whether anything is there that is still to be undone."""
         return bool(self._log.steps())
 
-    def commands_run(self, *, done: bool) -> None:
-        """Write down that PreUp and PostUp were run, or that they no longer count."""
-        if done:
-            self._log.remember(COMMANDS)
-        else:
-            self._log.drop(COMMANDS)
+    def commands_run(self, config: Config) -> None:
+        """Write down that PreUp and PostUp were run, and what is to be run in the end."""
+        Due.by(config).remember(self._log)
+
+    def commands_over(self) -> None:
+        """Forget it: it is being done."""
+        self._log.drop(COMMANDS)
 
     def take_down(self, keep: frozenset[str] = frozenset()) -> list[str]:
         """Undo all that was done but kinds to `keep`; returns what could not be undone.

@@ -38,11 +38,12 @@ def test_what_is_taken_away_after_the_stop_stays_away(monkeypatch):
     watcher = SimpleNamespace(monitor=SimpleNamespace(snapshot=Snapshot, deleted=None), looked=None)
 
     async def main():
+        told = asyncio.Event()
         async with AsyncExitStack() as stack:
-            made = Reconciler(host, watcher, 7, lambda *_told, **_more: None)
+            made = Reconciler(host, watcher, 7, lambda *_told, **_more: told.set())
             await made.start(stack, Worker())
             watcher.looked(Snapshot())
-            await asyncio.sleep(0.05)
+            await asyncio.wait_for(told.wait(), 5)
             assert host.put == 1
             assert (made.last["times"], made.last["what"]) == (1, "rules")
         watcher.looked(Snapshot())

@@ -7,6 +7,7 @@ import pytest
 
 from sacip_tun.config import parse
 from sacip_tun.daemon import surroundings as module
+from sacip_tun.daemon.due import Due
 from sacip_tun.daemon.setup import routes_of
 from sacip_tun.daemon.surroundings import Surroundings, leftovers
 from sacip_tun.daemon.wanted import names_of, policy_of
@@ -120,6 +121,24 @@ def test_the_kill_switch_of_another_stays_and_is_told(tmp_path, undone):
     (warning,) = swept(tmp_path).warnings
     assert "sacip-tun cleanup wg7" in warning
     assert (kinds(undone), kinds(log.steps())) == (["rule"], ["kill-switch"])
+
+
+def test_what_another_has_to_run_stays_for_it_and_is_told(tmp_path):
+    log = UndoLog(tmp_path, "wg7")
+    of_file = parse(f"[Interface]\nPrivateKey={KEY}\nPostDown = echo %i\nPostDown = false\n", "wg7")
+    Due.by(of_file).remember(log)
+    Due.by(of_file).remember(log)
+    found = swept(tmp_path)
+    assert found.due.lines == ()
+    assert "PostDown of wg7, which was killed, is still to be run" in found.warnings[0]
+    assert kinds(log.steps()) == ["commands"]
+    own = Surroundings("wg7", tmp_path, lambda _line: None)
+    own.sweep(kept=True)
+    assert (own.due.lines, own.commands_were_run) == ((), True)
+    own.sweep(kept=False)
+    assert (list(own.due.lines), own.commands_were_run) == (["echo wg7", "false"], False)
+    assert log.steps() == []
+    assert own.due.run() == ["PostDown of wg7 failed with exit status 1"]
 
 
 def test_what_runs_is_left_alone(tmp_path, undone):

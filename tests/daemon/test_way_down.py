@@ -49,7 +49,7 @@ def test_every_step_of_it_is_done_and_down_is_told_what_failed(tmp_path, monkeyp
             asked = asyncio.ensure_future(quick.down({}))
             await asyncio.sleep(0)
             monkeypatch.setattr(quick.phases, "before_down", steps.fails_later("PreDown"))
-            monkeypatch.setattr(quick.surroundings, "commands_run", steps.fails("log"))
+            monkeypatch.setattr(quick.surroundings, "commands_over", steps.fails("log"))
             quick.save = steps.fails_later("save", ConfigError)
             monkeypatch.setattr(quick.surroundings, "take_down", steps.fails("undo"))
             monkeypatch.setattr(quick.phases, "after_down", steps.fails_later("PostDown"))

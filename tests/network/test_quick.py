@@ -95,6 +95,29 @@ def test_a_command_that_fails_ends_up_or_keeps_the_interface(alone) -> None:
     assert alone.name not in alone.host.ip("link show")
 
 
+def test_postdown_of_a_killed_one_is_run_once_by_who_finds_it(alone) -> None:
+    directory = alone.host.network.directory
+    made, log = directory / "made", directory / "log"
+    before = is_there(alone.host)
+    alone.allowed = "10.9.0.0/24"
+    alone.lines = (f"PostUp = mkdir {made}", f"PostDown = rmdir {made}; echo %i >> {log}")
+    alone.up()
+    for times, command in enumerate((("up", str(alone.path)), ("down", alone.name)), start=1):
+        alone.kill()
+        assert made.exists()
+        done = alone.run(*command)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        assert log.read_text().split() == times * [alone.name]
+    assert not made.exists()
+    alone.lines = (*alone.lines, "PostDown = exit 7")
+    alone.up()
+    alone.kill()
+    done = alone.run("down", alone.name)
+    assert (done.returncode, "failed with exit status 7" in done.stderr) == (1, True), done
+    assert alone.run("down", alone.name).returncode == 3  # nothing is left
+    assert is_there(alone.host) == before
+
+
 def test_no_command_of_a_file_that_others_can_write(alone) -> None:
     alone.lines = ("PreUp = false",)
     alone.write()
