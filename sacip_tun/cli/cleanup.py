@@ -42,12 +42,12 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
     Failure where something cannot be undone.
     """
     from sacip_tun.daemon.due import COMMANDS, Due  # noqa: PLC0415 - after the usage
-    from sacip_tun.daemon.surroundings import (  # noqa: PLC0415 - after the usage
-        KEPT,
+    from sacip_tun.daemon.leftovers import (  # noqa: PLC0415 - after the usage
         index_of,
         leftovers,
         recover_names,
     )
+    from sacip_tun.daemon.surroundings import KEPT  # noqa: PLC0415 - after the usage
 
     keep = KEPT if keep_kill_switch else frozenset[str]()
     problems, done = list[str](), False

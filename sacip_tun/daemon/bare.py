@@ -5,6 +5,7 @@ from collections.abc import Callable
 import uvloop
 
 from sacip_tun.config import Config, InterfaceConfig
+from sacip_tun.daemon.ending import EndedEarlyError
 from sacip_tun.daemon.journal import Record
 from sacip_tun.daemon.reconfigurer import NO_KEY
 from sacip_tun.daemon.service import Service
@@ -27,6 +28,8 @@ async def _run(bare: Bare, say: Callable[[Record], None]) -> str:
     try:
         async with service.running():
             await service.until_stopped()
+    except EndedEarlyError:  # it answers already, and who asked it to end got what was asked for
+        return ""
     except SetupError as error:
         return error.cause
     except (LocalError, OSError) as error:

@@ -51,12 +51,16 @@ class Outlets:
             socket.close()
         self.mark, self.chosen = mark, port != 0
 
+    def meant(self, mark: int | None) -> int:
+        """Return the mark that `change` sets when it is asked for this one."""
+        return self.mark if mark is None else mark or self.needed_mark
+
     def change(self, port: int | None, mark: int | None) -> bool:
         """Go over to another port or mark, None where it stays; True where something changed.
 
         Raises SocketError for the port and OSError for the mark, and then nothing is changed.
         """
-        mark = self.mark if mark is None else mark or self.needed_mark
+        mark = self.meant(mark)
         stays = port is None or port == self.port or (port == 0 and not self.chosen)
         if not stays:
             self.open(port or 0, mark)

@@ -136,16 +136,25 @@ class Quick:
     async def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
         """Let the loop guard, rules and firewall be about the port and mark that are in use now."""
         guard.listens_on(outlets.port)
+        await self._adapt(
+            lambda: self.surroundings.follow(self._config, outlets.port, outlets.mark)
+        )
+
+    async def expect(self, mark: int) -> None:
+        """Let outer datagrams with another mark leave as well, until `rebound`."""
+        await self._adapt(partial(self.surroundings.expect, mark))
+
+    async def _adapt(self, work: Callable[[], None]) -> None:
+        def adapt() -> None:
+            work()
+            if self._reconciler is not None:
+                self._reconciler.renew()
+
         try:
-            await self.worker.do(partial(self._follow, outlets.port, outlets.mark))
+            await self.worker.do(adapt)
         except (SetupError, OSError) as error:
             self.journal.note("command-failed", why=str(error))
         self._attend()
-
-    def _follow(self, port: int, mark: int) -> None:
-        self.surroundings.follow(self._config, port, mark)
-        if self._reconciler is not None:
-            self._reconciler.renew()
 
     @property
     def warnings(self) -> list[str]:

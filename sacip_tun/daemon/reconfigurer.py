@@ -18,6 +18,7 @@ from sacip_tun.daemon.changes import AUTOMATIC, Change, PeerChange
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.watcher import Outlet, Watcher
+from sacip_tun.linux.errors import SetupError
 from sacip_tun.protocol.keys import KEY, NO_PRESHARED_KEY, NoIdentity, StaticIdentity, clamped
 from sacip_tun.protocol.prefix import Prefix
 from sacip_tun.protocol.settings import PeerSettings
@@ -34,7 +35,7 @@ MANY_PEERS, MANY_REMOVED = 64, 512
 T = TypeVar("T")
 
 
-async def _nothing() -> None:
+async def _nothing(*_what: int) -> None:
     """Do nothing."""
 
 
@@ -59,6 +60,8 @@ class Reconfigurer:
         self.busy = asyncio.Lock()
         """Held while a change is under way: who reads meanwhile sees half of it."""
         self.settle: Callable[[], None] = lambda: None
+        self.expect: Callable[[int], Awaitable[None]] = _nothing
+        """Called with another mark before any datagram has it, then `rebound`."""
         self.rebound: Callable[[], Awaitable[None]] = _nothing
         self._task: asyncio.Task[None]
         self._removed = 0
@@ -107,8 +110,7 @@ class Reconfigurer:
 
     async def _apply(self, change: Change) -> None:
         async with self.busy:
-            if self._outlets.change(change.listen_port, change.fwmark):
-                await self._tell_outlets()
+            await self._change_outlets(change)
             # From here on nothing fails.
             port = change.listen_port
             interface = replace(self.interface, fwmark=self._outlets.mark)
@@ -132,6 +134,20 @@ class Reconfigurer:
         elif changed <= MANY_PEERS:
             return
         gc.freeze()
+
+    async def _change_outlets(self, change: Change) -> None:
+        mark = self._outlets.meant(change.fwmark)
+        expected = mark != self._outlets.mark
+        if expected:
+            await self.expect(mark)
+        try:
+            changed = self._outlets.change(change.listen_port, change.fwmark)
+        except (SetupError, OSError):
+            if expected:
+                await self.rebound()  # as it was
+            raise
+        if changed:
+            await self._tell_outlets()
 
     async def _tell_outlets(self) -> None:
         """Say everywhere that datagrams leave and arrive elsewhere now; the watcher tells peers."""

@@ -269,6 +269,7 @@ class Service:
         self._outlets.swap = lambda sockets: self._pump.rebind(sockets, loop)
         self.reconfigurer.wire(self._book, self._watcher)
         self.reconfigurer.settle = self.settle
+        self.reconfigurer.expect = self.quick.expect
         self.reconfigurer.rebound = self._rebound
         self._watcher.start()
         self._pump.start(loop)

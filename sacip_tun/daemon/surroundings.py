@@ -4,13 +4,14 @@ Rules and a firewall for a full tunnel, a sysctl, name servers. None of it goes 
 each step is written into the undo log first, and every start undoes what a killed one left.
 """
 
-import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from sacip_tun.config import Config
 from sacip_tun.daemon.due import COMMANDS, Due
+from sacip_tun.daemon.leftovers import index_of, leftovers, recover_names
 from sacip_tun.daemon.setup import routes_of
 from sacip_tun.daemon.wanted import described, firewall_of, names_of, policy_of
 from sacip_tun.linux import (
@@ -29,7 +30,6 @@ from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.routes import Network, Rule
 from sacip_tun.linux.snapshot import Snapshot
 from sacip_tun.linux.undo import UNDO, UndoLog, locked, logs
-from sacip_tun.linux.unix import is_live
 from sacip_tun.protocol.address import Host
 
 # The step that stays when a tunnel was killed: what it shut stays shut until somebody opens it.
@@ -72,6 +72,7 @@ class Surroundings:
         """Whether PreUp and PostUp of an earlier process were, and nothing undid them."""
         self.due = Due(interface)
         """What an earlier process that was killed, and its interface with it, left to be run."""
+        self._expected: tuple[Rule, ...] = ()
         self._before = ""
         """What resolv.conf said before anybody was told of ours."""
 
@@ -184,9 +185,24 @@ class Surroundings:
         if self.policy is None:
             return
         old, self.policy = self.policy, policy_of(config, self.policy.table, mark)
-        # The rules first: until then our datagrams enter the tunnel.
         self.change_rules(old, self.policy)
         self._shut(config, self.policy, port)
+        for rule in self._expected:
+            self._delete_rule(rule)
+        self._expected = ()
+
+    def expect(self, mark: int) -> None:
+        """Let our datagrams with another mark leave too, until `follow`. Raises as `put_up`.
+
+        Without that they would enter the tunnel, or be dropped by the kill switch.
+        """
+        if self.policy is None:
+            return
+        self._expected = self.policy.passing(mark)
+        for rule in self._expected:
+            self._add_rule(rule)
+        if self.firewall is not None and self.firewall.kill_switch:
+            firewall.install(replace(self.firewall, also=mark))
 
     def change(self, config: Config, wanted: Policy | None, index: int, port: int) -> None:
         """Go over to another configuration while the tunnel runs. Raises as `put_up`."""
@@ -227,8 +243,7 @@ class Surroundings:
         for rule in policy.missing(after, before):
             self._add_rule(rule)
         for rule in policy.missing(before, after):
-            policy.delete_rule(rule)
-            self._log.forget_rule(rule)
+            self._delete_rule(rule)
 
     def missing_routes(self, snapshot: Snapshot, index: int) -> list[Network]:
         """Return what is not in the tunnel's own table any more."""
@@ -344,6 +359,10 @@ class Surroundings:
                 "is 1, set it to 2, or nothing comes back"
             )
 
+    def _delete_rule(self, rule: Rule) -> None:
+        policy.delete_rule(rule)
+        self._log.forget_rule(rule)
+
     def _add_rule(self, rule: Rule) -> None:
         self._log.rule(rule)
         self._trace(described(rule))
@@ -355,32 +374,5 @@ class Surroundings:
             ) from error
 
 
-def index_of(name: str) -> int:
-    """Return the number of an interface, 0 where there is none."""
-    try:
-        return socket.if_nametoindex(name)
-    except OSError:
-        return 0
-
-
 def _tables(log: UndoLog) -> list[int]:
     return [step["table"] for step in log.steps() if step["kind"] == TABLE]
-
-
-def leftovers(directory: Path) -> list[UndoLog]:
-    """Return the logs of this namespace that nobody will undo who still runs."""
-    return [
-        log
-        for log in logs(directory)
-        if log.is_here and not is_live(directory / f"{log.interface}.sock")
-    ]
-
-
-def recover_names(directory: Path) -> None:
-    """Put a resolv.conf back that was ours when power failed: the log went with the runtime files.
-
-    Nothing is done while any tunnel has it.
-    """
-    kinds = {step["kind"] for log in logs(directory) for step in log.steps()}
-    if "resolv.conf" not in kinds:
-        resolv_conf.recover(resolv_conf.PATH)

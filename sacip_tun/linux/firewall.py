@@ -38,7 +38,8 @@ OUTSIDE = (
 class Firewall:
     """What the table of one interface is to hold.
 
-    `excluded` are the networks that the kill switch leaves alone.
+    `excluded` are the networks that the kill switch leaves alone, `also` is the mark that our
+    datagrams are about to have, 0 for none.
     """
 
     interface: str
@@ -47,6 +48,7 @@ class Firewall:
     mark: int
     kill_switch: bool = False
     excluded: tuple[Network, ...] = ()
+    also: int = 0
 
     @property
     def text(self) -> str:
@@ -76,7 +78,7 @@ class Firewall:
         excluded = list(_excluded(self.excluded))
         output = [
             f'oifname {{ "lo", "{self.interface}" }} accept',
-            f"meta mark {self.mark} accept",
+            *(f"meta mark {mark} accept" for mark in (self.mark, self.also) if mark),
             *OUTSIDE,
             *excluded,
         ]

@@ -37,6 +37,8 @@ from sacip_tun.linux.snapshot import Snapshot
 # The origin that rules and routes are marked with: `ip rule show`, `ip route show proto 83`.
 PROTOCOL = 83
 FIRST = 32100
+# Here only while the mark of our datagrams changes.
+PASSING = FIRST - 1
 EXCLUDED, SPECIFIC, LOCAL, ALL = FIRST, FIRST + 1, FIRST + 2, FIRST + 3
 # wg-quick's first table and mark.
 FIRST_TABLE = 51820
@@ -75,6 +77,13 @@ class Policy:
     def rules(self) -> tuple[Rule, ...]:
         """All of its rules, the strongest first."""
         return tuple(rule for version in sorted(self._caught) for rule in self._rules(version))
+
+    def passing(self, mark: int) -> tuple[Rule, ...]:
+        """Rules by which datagrams with another mark pass by all others, for a moment."""
+        return tuple(
+            Rule(version, PASSING, table=TABLE_MAIN, mark=mark, mask=ALL_BITS)
+            for version in sorted(self._caught)
+        )
 
     @property
     def dead_ends(self) -> tuple[Network, ...]:

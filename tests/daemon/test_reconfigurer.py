@@ -141,6 +141,31 @@ async def test_what_is_in_both_is_never_missing_while_it_is_replaced(bench):
     assert bench.tunnel.prefixes_of(A) == many[::-1]
 
 
+async def test_the_host_is_told_of_another_mark_before_any_datagram_has_it(bench):
+    told = []
+
+    async def expect(mark):
+        told.append(("expect", mark, bench.ports.mark))
+
+    async def rebound():
+        told.append(("rebound", bench.ports.mark))
+
+    bench.reconfigurer.expect, bench.reconfigurer.rebound = expect, rebound
+    await bench.apply(fwmark=7)
+    await bench.apply(listen_port=51821, fwmark=7)
+    bench.ports.error = SocketError("taken", "take another")
+    for asked in ({"listen_port": 51822}, {"listen_port": 51822, "fwmark": 8}):
+        with pytest.raises(SocketError):
+            await bench.apply(**asked)
+    assert told == [
+        ("expect", 7, 0),
+        ("rebound", 7),
+        ("rebound", 7),
+        ("expect", 8, 7),
+        ("rebound", 7),  # as it was
+    ]
+
+
 async def test_the_own_key_is_nobodys(bench):
     await bench.apply(PeerChange(A), PeerChange(public_key(PRIVATE)))
     assert list(bench.tunnel.peers) == [A]

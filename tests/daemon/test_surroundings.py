@@ -6,10 +6,11 @@ from ipaddress import ip_network
 import pytest
 
 from sacip_tun.config import parse
+from sacip_tun.daemon import leftovers as left
 from sacip_tun.daemon import surroundings as module
 from sacip_tun.daemon.due import Due
 from sacip_tun.daemon.setup import routes_of
-from sacip_tun.daemon.surroundings import Surroundings, leftovers
+from sacip_tun.daemon.surroundings import Surroundings
 from sacip_tun.daemon.wanted import names_of, policy_of
 from sacip_tun.linux import undo
 from sacip_tun.linux.routes import Rule
@@ -104,9 +105,32 @@ def test_what_is_taken_away_while_it_runs_is_not_undone_later(tmp_path, undone, 
     assert (undone, log.steps()) == ([], [])
 
 
+def test_datagrams_with_another_mark_leave_before_any_has_it(tmp_path, monkeypatch):
+    rules, installed = [], []
+    monkeypatch.setattr(module.policy, "add_rule", rules.append)
+    monkeypatch.setattr(module.policy, "delete_rule", rules.remove)
+    monkeypatch.setattr(module.policy, "add_dead_end", lambda *_what: None)
+    monkeypatch.setattr(module.firewall, "install", lambda wanted: installed.append(wanted.text))
+    shut = config("KillSwitch = yes\n")
+    found = Surroundings("wg0", tmp_path, lambda _line: None)
+    found.expect(7)  # no full tunnel, and nothing to do
+    old, new = (policy_of(shut, 51820, mark) for mark in (51820, 7))
+    found.policy = old
+    found.change_rules(None, old)
+    found._shut(shut, old, 51820)
+    found.expect(7)
+    assert set(rules) == {*old.rules, *old.passing(7)}
+    assert "meta mark 51820 accept\n    meta mark 7 accept" in installed[-1]
+    found.follow(shut, 51820, 7)
+    assert (set(rules), found.policy) == (set(new.rules), new)
+    assert "meta mark 51820 accept" not in installed[-1]
+    log = UndoLog(tmp_path, "wg0").steps()
+    assert [s["rule"]["mark"] for s in log if s["kind"] == "rule"] == [7, 7]
+
+
 def test_two_that_start_together_promise_themselves_two_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(module.Snapshot, "taken", Snapshot)
-    monkeypatch.setattr(module, "is_live", lambda _path: True)
+    monkeypatch.setattr(left, "is_live", lambda _path: True)
     found = [
         Surroundings(name, tmp_path, lambda _line: None).begin(config(), kept=False)
         for name in ("wg0", "wg1")
@@ -146,7 +170,7 @@ def test_what_runs_is_left_alone(tmp_path, undone):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "wg7.sock"))
         listener.listen()
-        assert leftovers(tmp_path) == []
+        assert left.leftovers(tmp_path) == []
         swept(tmp_path)
     assert undone == []
 

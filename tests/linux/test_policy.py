@@ -22,9 +22,10 @@ MAIN = (
 OWN = (Route(ANY, TUN, table=T), Route(ip_network("10.9.0.0/24"), TUN, table=T))
 
 
-def way(address, mark=0, **wanted):
+def way(address, mark=0, passing=None, **wanted):
     policy = Policy(frozenset({4}), T, T, **wanted)
-    tables = RoutingTables.of((*MAIN, *OWN), (*DEFAULT_RULES, *policy.rules))
+    rules = () if passing is None else policy.passing(passing)
+    tables = RoutingTables.of((*MAIN, *OWN), (*DEFAULT_RULES, *policy.rules, *rules))
     route = tables.lookup(ip_address(address), mark=mark)
     return None if route is None else route.interface
 
@@ -33,6 +34,10 @@ def way(address, mark=0, **wanted):
 def test_strict_leaves_nothing_to_main_but_what_is_marked(address):
     assert way(address) == TUN
     assert way(address, mark=T) == ETH
+
+
+def test_while_the_mark_changes_both_leave_and_nothing_else():
+    assert [way("1.1.1.1", mark, passing=7) for mark in (T, 7, 8, 0)] == [ETH, ETH, TUN, TUN]
 
 
 def test_compat_lets_every_route_but_a_default_go_first():

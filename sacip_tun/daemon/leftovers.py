@@ -1,0 +1,35 @@
+"""Leftovers: what those left on this host that were killed."""
+
+import socket
+from pathlib import Path
+
+from sacip_tun.linux import resolv_conf
+from sacip_tun.linux.undo import UndoLog, logs
+from sacip_tun.linux.unix import is_live
+
+
+def index_of(name: str) -> int:
+    """Return the number of an interface, 0 where there is none."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+def leftovers(directory: Path) -> list[UndoLog]:
+    """Return the logs of this namespace that nobody will undo who still runs."""
+    return [
+        log
+        for log in logs(directory)
+        if log.is_here and not is_live(directory / f"{log.interface}.sock")
+    ]
+
+
+def recover_names(directory: Path) -> None:
+    """Put a resolv.conf back that was ours when power failed: the log went with the runtime files.
+
+    Nothing is done while any tunnel has it.
+    """
+    kinds = {step["kind"] for log in logs(directory) for step in log.steps()}
+    if "resolv.conf" not in kinds:
+        resolv_conf.recover(resolv_conf.PATH)
