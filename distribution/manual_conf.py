@@ -41,7 +41,8 @@ MEANINGS = {
         "PreUp": "A command that is run before; %i is the interface. Several, in their order.",
         "PostUp": "A command that is run when the interface is up.",
         "PreDown": "A command that is run before it goes down.",
-        "PostDown": "A command that is run when it is down.",
+        "PostDown": "A command that is run when it is down; after a kill by down, cleanup or the "
+        "next up.",
         "EventHook": "A command that is run for events, such as a move: /path/to/program, or kinds "
         "of events, a colon and the command. No shell sees it.",
         "SaveConfig": "true or false: whether what was changed live is saved.",

@@ -42,11 +42,18 @@ class Hooks:
         self._hooks = [Hook(hook, interface, journal.note) for hook in hooks]
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to listen."""
+    def listen(self) -> None:
+        """Let events wait from here on."""
         for hook in self._hooks:
             self._journal.feed(hook)
-            self._tasks.append(asyncio.ensure_future(hook.run()))
+
+    def start(self) -> None:
+        """Begin to run commands, in the next turn of the loop.
+
+        Not before the interface is up: until then a daemon has the terminal of whoever typed `up`,
+        and so has what a command leaves behind, for ever.
+        """
+        self._tasks = [asyncio.ensure_future(hook.run()) for hook in self._hooks]
 
     async def stop(self) -> None:
         """Listen no more, kill what runs and wait until it is gone."""

@@ -59,12 +59,13 @@ class Quick:
         self._problems: list[str] = []
         self._taken_down = self._was_up = False
         self._keeper: Keeper
+        self._hooks: Hooks
         self._undone: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
 
     # Coming up
 
     def begin(self, stack: AsyncExitStack, keeper: Keeper) -> int:
-        """Undo what a killed one left, and begin to tell event hooks.
+        """Undo what a killed one left, and keep events for hooks.
 
         Returns the mark that the outer sockets need, 0 for none. What belongs to an interface that
         `keeper` gives back is not undone.
@@ -73,9 +74,9 @@ class Quick:
         stack.push_async_callback(self._end)
         settings = self._config.interface
         wanted = self.surroundings.begin(self._config, kept=keeper.has_tun(settings.name))
-        hooks = Hooks(settings.event_hooks, settings.name, self.journal)
-        hooks.start()
-        stack.push_async_callback(hooks.stop)
+        self._hooks = Hooks(settings.event_hooks, settings.name, self.journal)
+        self._hooks.listen()
+        stack.push_async_callback(self._hooks.stop)
         return wanted.mark if wanted else 0
 
     async def before_up(self) -> None:
@@ -132,6 +133,7 @@ class Quick:
         self._reconciler = Reconciler(self.surroundings, watcher, index, self.journal.note)
         await self._reconciler.start(stack, self.worker)
         await self._after_up()
+        self._hooks.start()
 
     async def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
         """Let the loop guard, rules and firewall be about the port and mark that are in use now."""

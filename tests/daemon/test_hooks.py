@@ -49,6 +49,7 @@ class Bench:
             self.noted.set()
 
     async def __aenter__(self):
+        self.hooks.listen()
         self.hooks.start()
         return self
 
@@ -175,3 +176,14 @@ def is_gone(process_id: int) -> bool:
         return ") Z " in Path(f"/proc/{process_id}/stat").read_text()
     except OSError:
         return True
+
+
+async def test_what_happens_before_the_start_is_told_after_it(tmp_path) -> None:
+    bench = Bench(tmp_path, "cat >> in")
+    bench.hooks.listen()
+    bench.journal.publish(moved(Side.REMOTE), 1.5)
+    await asyncio.sleep(0)
+    assert [path.name for path in tmp_path.iterdir()] == ["hook"]
+    bench.hooks.start()
+    assert len(await bench.lines("in", 1)) == 1
+    await bench.hooks.stop()
