@@ -63,9 +63,7 @@ def _serve(name: str, environment: Mapping[str, str], level: str, ready: Callabl
 
     try:
         tun, listener = _opened(name, environment)
-    except SetupError as error:
-        return _failed(name, error.cause, level)
-    except (ValueError, OSError) as error:
+    except (SetupError, ValueError, OSError) as error:
         return _failed(name, str(error), level)
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(DONE))
     try:

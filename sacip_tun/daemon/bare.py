@@ -30,8 +30,6 @@ async def _run(bare: Bare, say: Callable[[Record], None]) -> str:
             await service.until_stopped()
     except EndedEarlyError:  # it answers already, and who asked it to end got what was asked for
         return ""
-    except SetupError as error:
-        return error.cause
-    except (LocalError, OSError) as error:
+    except (SetupError, LocalError, OSError) as error:
         return str(error)
     return ""

@@ -86,8 +86,9 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_an_error(host):
     ("without", "said"),
     [
         (["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"],
-         "there is no /dev/net/tun"),
-        (["setpriv", "--bounding-set=-all", "--inh-caps=-all"], "no privilege to create"),
+         "there is no /dev/net/tun; .*modprobe tun"),
+        (["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+         "no privilege to create .*; run as root"),
     ],
     ids=["device", "privilege"],
 )  # fmt: skip
