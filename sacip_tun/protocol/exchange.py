@@ -257,8 +257,11 @@ class Exchange:
         now = arrival.now
         self.local_move.proven(frame, now=now)
         self.remote_move.answered(frame, now=now)
+        used = self._link.path.pair
         if self._link.liveness.answered(frame.token, frame.observed, now=now):
-            self._link.carries(frame.received, before=arrival.asked, now=now)
+            # What went out after the question may be under way yet, but not on a path that died.
+            died = self._link.path.pair != used
+            self._link.carries(frame.received, before=now if died else arrival.asked, now=now)
         if self.nat_keepalive.answered(frame, now=now):
             self.local_move.rebound(now=now)
 

@@ -44,8 +44,9 @@ PROBES = 5
 LAST_WORDS = (0.050, 0.200)
 ACTIVE_STATES = frozenset({LocalState.CHANGING, LocalState.HUNTING})
 STANDBY_STATES = frozenset({LocalState.PREPARING, LocalState.PREPARED})
-# Why the old path carries nothing any more, announced successor or not.
-BROKEN = frozenset({Reason.ADDRESS_REMOVED, Reason.CARRIER_LOST, Reason.PATH_SILENT})
+# Why the old path carries nothing any more, announced successor or not. That it was silent has been
+# found by an answer on the new one, which tells what is lacking.
+BROKEN = frozenset({Reason.ADDRESS_REMOVED, Reason.CARRIER_LOST})
 
 
 class Way(NamedTuple):
@@ -448,8 +449,15 @@ class LocalMove:
         elif sealable:
             self.notices.copies = 0
             self._tell(now=now)
-            if self._kind is Kind.BREAK_BEFORE_MAKE or self.notices.reason in BROKEN:
+            if self._breaks:
                 self._link.resend_unheard(now=now)
+
+    @property
+    def _breaks(self) -> bool:
+        """Whether nobody knows yet what the old path has lost."""
+        reason = self.notices.reason
+        unannounced = self._kind is Kind.BREAK_BEFORE_MAKE and reason is not Reason.PATH_SILENT
+        return unannounced or reason in BROKEN
 
     def _tell_again(self, reason: Reason, *, now: float) -> None:
         """Announce the active address as if it were new."""

@@ -41,6 +41,11 @@ class Path:
         local, remote = self.local.active, self.remote.active
         return remote is not None and (local is None or type(local.host) is type(remote.host))
 
+    @property
+    def pair(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """The two addresses in use, ours and the peer's."""
+        return self.local.active, self.remote.active
+
     def own_host(self, default: Endpoint) -> Host:
         """Return our address in use, that of `default` where the kernel chooses."""
         return (self.local.active or default).host

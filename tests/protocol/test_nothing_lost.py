@@ -139,6 +139,21 @@ def test_what_died_with_the_old_path_goes_before_what_is_new_on_an_announced_one
     assert a.of(Moving)[-1].kind is Kind.MAKE_BEFORE_BREAK
 
 
+def test_what_went_into_a_silent_path_goes_before_what_is_new_on_an_announced_one() -> None:
+    world, a, b = connected()
+    a.facts(OLD, NEW)
+    stream(world, a, b, 0, 20)
+    world.run(0.1)
+    without(world, OLD)
+    for number in range(20, 120):
+        say(a, b, number)
+        world.run(0.01)
+    world.run(0.5)
+    assert numbers(b) == list(range(120))
+    moving = a.of(Moving)[-1]
+    assert (moving.reason, moving.kind) == (Reason.PATH_SILENT, Kind.MAKE_BEFORE_BREAK)
+
+
 @pytest.mark.parametrize("outage", [5.0, 20.0, 60.0, 600.0])
 def test_tcps_last_segment_is_there_when_the_address_is(outage: float) -> None:
     """Both hold: the mover, who has no address, and the fixed side, whom nobody answers."""
