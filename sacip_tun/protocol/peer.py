@@ -1,7 +1,7 @@
-"""One peer: its handshake, its sessions, its path, and what waits for them.
+"""One peer: what belongs together for it, from its handshake to what waits for its path.
 
-WireGuard's rules (paper 5 and 6) live here as verbs that report facts: `data_sent`, `received`,
-`session_ready`. The address exchange on top of them is exchange.py.
+WireGuard's sessions (paper 5) are here, its timers (paper 6) in traffic.py; the address exchange on
+top of them is exchange.py.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -123,6 +123,11 @@ class Peer:
     def strict(self) -> bool:
         """Whether the peer is only where it says that it is."""
         return self.settings.strict_nat
+
+    @property
+    def must_speak_sacip(self) -> bool:
+        """Whether a handshake without the SACIP mark would be a downgrade."""
+        return self.settings.strict_nat and self.once_spoke_sacip
 
     @property
     def own_candidates(self) -> tuple[Host, ...]:
@@ -305,7 +310,7 @@ class Peer:
     def resend_unheard(self, *, now: float) -> None:
         """Send again what went out since the peer was last heard: it may be lost."""
         if self.path.matched:
-            self.delivery.resend_unheard(self.traffic.heard_at - self.round_trip, now=now)
+            self.delivery.resend_unheard(self.traffic.last_heard - self.round_trip, now=now)
 
     def send_again(self, run: Run, *, now: float) -> bool:
         """Send sealed datagrams over the path in use; False where it does not carry them."""
@@ -368,11 +373,6 @@ class Peer:
             self._context.relay.pass_on(self.key, frame, source, now=now)
         else:
             self._context.relay.hand_over(self.key, frame, now=now)
-
-    @property
-    def must_speak_sacip(self) -> bool:
-        """Whether a handshake without the SACIP mark would be a downgrade."""
-        return self.settings.strict_nat and self.once_spoke_sacip
 
     # Sessions
 

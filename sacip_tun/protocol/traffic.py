@@ -49,7 +49,7 @@ class Correspondent(Protocol):
 
 
 class Traffic:
-    """What went and came: `tx_bytes` and `rx_bytes` of authenticated UDP payload; `heard_at`."""
+    """What went and came: `tx_bytes` and `rx_bytes` of authenticated UDP payload; `last_heard`."""
 
     __slots__ = (
         "_another_keepalive",
@@ -58,7 +58,7 @@ class Traffic:
         "_peer",
         "_recent",
         "_unanswered_since",
-        "heard_at",
+        "last_heard",
         "rx_bytes",
         "tx_bytes",
     )
@@ -68,7 +68,7 @@ class Traffic:
         self._context = context
         self.rx_bytes = 0
         self.tx_bytes = 0
-        self.heard_at = 0.0
+        self.last_heard = 0.0
         # Not the timer's start: that begins anew when it has fired, and nothing was heard yet.
         self._unanswered_since: float | None = None
         self._another_keepalive = False
@@ -123,7 +123,7 @@ class Traffic:
     def received(self, length: int, remote: Endpoint, *, now: float) -> None:
         """Anything authenticated came in from `remote`, `length` bytes of UDP payload."""
         self.rx_bytes += length
-        self.heard_at = now
+        self.last_heard = now
         path = self._peer.path
         # What comes during a trial counts three times there already; what comes from elsewhere is
         # no credit for a trial of it.
