@@ -34,6 +34,7 @@ Environment = Mapping[str, str]
 REMEDIES = {
     "Pool overlaps": "another network of this machine has these addresses: LAB_NET=10.78 make lab",
     "/dev/net/tun": "load the kernel's module: modprobe tun",
+    "nat-unprotected": "Docker 27 knows this kind of network by another name: LAB_GATEWAY_MODE=nat",
     "Cannot connect to the Docker daemon": "start the engine, or leave it to: make lab",
 }
 

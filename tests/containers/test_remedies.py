@@ -17,6 +17,11 @@ NO_DEVICE = (
     "Error response from daemon: error gathering device information while adding custom device "
     '"/dev/net/tun": no such file or directory'
 )
+# As Docker 27 refuses what came with 28.
+NO_MODE = (
+    "Error response from daemon: invalid option com.docker.network.bridge.gateway_mode_ipv4: "
+    "nat-unprotected"
+)
 NO_ENGINE = (
     "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon "
     "running?"
@@ -44,10 +49,11 @@ def says(tmp_path: Path):
     [
         (OVERLAPS, "LAB_NET=10.78 make lab"),
         (NO_DEVICE, "modprobe tun"),
+        (NO_MODE, "LAB_GATEWAY_MODE=nat"),
         (NO_ENGINE, "start the engine, or leave it to: make lab"),
         ("something else", "see above"),
     ],
-    ids=["subnet", "device", "engine", "else"],
+    ids=["subnet", "device", "mode", "engine", "else"],
 )
 def test_what_docker_says_is_repeated_with_what_helps(says, monkeypatch, said, remedy) -> None:
     environment = says(said)
