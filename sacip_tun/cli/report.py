@@ -48,7 +48,7 @@ def _interface(document: Document, palette: Palette, *, now: float) -> Iterator[
         "addresses": _list(document["addresses"]),
         "mtu": printable(document["mtu"]),
         "offload": _offload(document["offload"], palette),
-        "full tunnel": _full_tunnel(document.get("full_tunnel"), palette),
+        "full tunnel": _full_tunnel(document, palette),
         "name servers": _name_servers(document.get("name_servers"), palette),
         "put back": _put_back(document.get("put_back"), palette, now=now),
         "problem": _problem(document.get("problem"), palette),
@@ -108,11 +108,14 @@ def _offload(offload: Document, palette: Palette) -> str:
     return ", ".join(on + refused) or "none"
 
 
-def _full_tunnel(found: Document | None, palette: Palette) -> str:
+def _full_tunnel(document: Document, palette: Palette) -> str:
+    found, put_back = document.get("full_tunnel"), document.get("put_back") or {}
     if not found:
         return ""
     versions = " and ".join(f"IPv{version}" for version in found["ip_versions"])
     switch = "kill switch on" if found["kill_switch"] else "kill switch off"
+    if found["kill_switch"] and put_back.get("owed"):
+        switch = palette.bad("kill switch not in force, see below")
     parts = [f"{versions} by table {printable(found['table'])}", switch]
     lacking = [] if found["firewall"] else [palette.bad("no firewall")]
     return ", ".join(parts + lacking)
@@ -132,10 +135,13 @@ def _name_servers(found: Document | None, palette: Palette) -> str:
 
 
 def _put_back(found: Document | None, palette: Palette, *, now: float) -> str:
-    """Say what other programs took away last."""
+    """Say what other programs took away last, and whether it is there again."""
     if not found:
         return ""
-    parts = [printable(found["what"]), age(max(0.0, now - found["time_unix"]))]
+    what = printable(found["what"])
+    if found.get("owed"):
+        what = palette.bad(f"{what} not yet, tried again")
+    parts = [what, age(max(0.0, now - found["time_unix"]))]
     if found["culprit"]:
         parts.append(f"taken away by {printable(found['culprit'])}")
     if found["why"]:

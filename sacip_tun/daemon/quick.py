@@ -31,6 +31,10 @@ from sacip_tun.linux.policy import Policy
 from sacip_tun.linux.routes import TABLE_MAIN
 
 
+class NotTakenBackError(InterfaceError):
+    """A change failed half way, and so did the way back."""
+
+
 async def _nothing() -> None:
     """Do nothing."""
 
@@ -79,17 +83,26 @@ class Quick:
         stack.push_async_callback(self._hooks.stop)
         return wanted.mark if wanted else 0
 
-    async def before_up(self) -> None:
-        """Run PreUp, unless what it did is still there. Raises CommandFailed.
+    async def make_up(self) -> None:
+        """Run PostDown of a process that was killed and had run its PostUp: there is no interface.
 
-        First PostDown of a process that was killed and had run its PostUp.
+        It is a warning where it fails, or where no commands are wanted now.
         """
         due = self.surroundings.due
+        if not due.lines:
+            return
+        if self._config.no_commands:
+            self.surroundings.warnings.append(
+                f"PostDown of the process before is not run: {'; '.join(due.lines)}"
+            )
+            return
         try:
-            if due.lines and not self._config.no_commands:
-                await self.phases.make_up_for(due)
+            await self.phases.make_up_for(due)
         except CommandFailed as error:
             self.surroundings.warnings.append(error.cause)
+
+    async def before_up(self) -> None:
+        """Run PreUp, unless what it did is still there. Raises CommandFailed."""
         if not self.surroundings.commands_were_run:
             await self.phases.before_up()
 
@@ -138,25 +151,34 @@ class Quick:
     async def rebound(self, guard: LoopGuard, outlets: Outlets) -> None:
         """Let the loop guard, rules and firewall be about the port and mark that are in use now."""
         guard.listens_on(outlets.port)
-        await self._adapt(
-            lambda: self.surroundings.follow(self._config, outlets.port, outlets.mark)
-        )
+
+        def follow() -> None:
+            self.surroundings.follow(self._config, outlets.port, outlets.mark)
+
+        try:
+            await self.worker.do(self._renewed(follow))
+        except (SetupError, OSError) as error:
+            self.journal.note("command-failed", why=f"{error}; it is tried again")
+            if self._reconciler is not None:
+                self._reconciler.distrust()
+        self._attend()
 
     async def expect(self, mark: int) -> None:
-        """Let outer datagrams with another mark leave as well, until `rebound`."""
-        await self._adapt(partial(self.surroundings.expect, mark))
+        """Let outer datagrams with another mark leave as well, until `rebound`.
 
-    async def _adapt(self, work: Callable[[], None]) -> None:
+        Raises SetupError, OSError, and then nothing is changed.
+        """
+        await self.worker.do(self._renewed(partial(self.surroundings.expect, mark)))
+
+    def _renewed(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return `work` with a look at the firewall behind it, for the worker."""
+
         def adapt() -> None:
             work()
             if self._reconciler is not None:
                 self._reconciler.renew()
 
-        try:
-            await self.worker.do(adapt)
-        except (SetupError, OSError) as error:
-            self.journal.note("command-failed", why=str(error))
-        self._attend()
+        return adapt
 
     @property
     def warnings(self) -> list[str]:
@@ -167,7 +189,12 @@ class Quick:
     def document(self) -> Answer:
         """What the status says of this host."""
         put_back = self._reconciler.last if self._reconciler else None
-        return {**surroundings_document(self.surroundings), "put_back": put_back}
+        source = self._config.source
+        return {
+            "source": None if source is None else str(source),
+            **surroundings_document(self.surroundings),
+            "put_back": put_back,
+        }
 
     # Changing
 
@@ -201,9 +228,16 @@ class Quick:
         before = self.surroundings.policy
         try:
             self._go(old, new, self.surroundings.plan(new), port)
-        except (SetupError, OSError):
-            with contextlib.suppress(SetupError, OSError):
+        except (SetupError, OSError) as first:
+            try:
                 self._go(new, old, before, port)
+            except (SetupError, OSError) as second:
+                if self._reconciler is not None:
+                    self._reconciler.distrust()
+                raise NotTakenBackError(
+                    f"{first}; nor could all be made as it was: {second}",
+                    f"sacip-tun down {old.interface.name}, and up again",
+                ) from second
             raise
         self._config = new
         self.phases.follow(new)
@@ -264,9 +298,10 @@ class Quick:
         problems = await asyncio.shield(self._undone)
         if problems:
             name = self._config.interface.name
-            left = f"'sacip-tun cleanup {name}' undoes what is left"
-            all_else = left if self.surroundings.is_left else "all else is undone"
-            raise CommandError("; ".join(problems), f"{name} is down; {all_else}")
+            fix = "mend it before the next time; all else is undone"
+            if self.surroundings.is_left:
+                fix = f"'sacip-tun cleanup {name}' undoes what is left"
+            raise CommandError(f"it is down, but: {'; '.join(problems)}", fix)
         return {"said": self.phases.said}
 
     async def _take_down(self) -> None:

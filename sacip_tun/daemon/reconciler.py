@@ -2,8 +2,9 @@
 
 systemd-networkd deletes rules that it does not know when it starts (systemd#19106), and so do other
 VPNs and firewall managers. Everything that was laid is compared with what is there whenever the
-kernel tells of a change; nothing is polled. Two programs that both insist would do so for ever:
-after ten times in a minute the next one is a minute away, and that is said.
+kernel tells of a change; nothing is polled. What cannot be put back is tried again, ever more
+slowly. Two programs that both insist would do so for ever: after ten times in a minute the next one
+is a minute away, and that is said.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ from sacip_tun.linux.snapshot import Snapshot
 # From a change to the comparison, in seconds: whoever deletes rules deletes several.
 SETTLE = 0.05
 NAMES_SETTLE = 2.0
+# From a repair that failed to the next try, in seconds, doubled from the first to the last.
+FIRST_PAUSE, LAST_PAUSE = 0.5, 60.0
 # So many repairs in so many seconds are no fight.
 MAX_REPAIRS, WINDOW = 10, 60.0
 # The longest datagram that tells of a change of the ruleset, in bytes.
@@ -50,7 +53,9 @@ class Reconciler:
         self._task: asyncio.Task[None] | None = None
         self._repairs: deque[float] = deque(maxlen=MAX_REPAIRS)
         self._suspects: dict[str, str] = {}
-        self._firewall = ""
+        self._firewall: str | None = ""
+        """What is listed when it is as it should be; None where it is known not to be."""
+        self._pause = FIRST_PAUSE
         self._watch: socket.socket | None = None
         self._stopped = False
         self.last: dict[str, object] | None = None
@@ -93,24 +98,29 @@ class Reconciler:
         """Take the firewall as it is for what it is to be: the worker has changed it."""
         self._firewall = self._listed()
 
+    def distrust(self) -> None:
+        """The worker could not change the firewall: it is to be laid, whatever it is like now."""
+        self._firewall = None
+
     def attend(self) -> None:
         """Hear of changes of the firewall, where there is one now."""
         if self._surroundings.firewall is not None and self._watch is None and not self._stopped:
             with contextlib.suppress(OSError):
                 self._watch = firewall.watch()
                 asyncio.get_running_loop().add_reader(self._watch.fileno(), self._ruleset_changed)
-                self._soon()  # of what came before that nobody was told
+        if self._watch is not None:
+            self._soon()  # of what came before that nobody was told
 
     def _listed(self) -> str:
         known = self._surroundings.firewall
         return firewall.listed(known.interface) if known else ""
 
     def _missing(self, snapshot: Snapshot) -> bool:
-        surroundings = self._surroundings
-        if surroundings.policy is None:
+        wanted = self._surroundings.policy
+        if wanted is None:
             return False
-        rules = policy.missing(surroundings.policy.rules, snapshot.rules)
-        return bool(rules or surroundings.missing_routes(snapshot, self._index))
+        rules = policy.missing(wanted.rules, snapshot.rules)
+        return bool(rules or self._surroundings.missing_routes(snapshot, self._index))
 
     def _deleted(self, message: Message) -> None:
         """Remember who deleted what, while that process may still be there to be asked."""
@@ -150,28 +160,50 @@ class Reconciler:
         self._task = asyncio.ensure_future(self._repair())
 
     async def _repair(self) -> None:
-        done = list[str]()
         lacking = self._missing(self._monitor.snapshot())
-        try:
-            await self._worker.do(partial(self._put_back, done, lacking=lacking))
-        except (InterfaceError, OSError) as error:
-            self._tell(what=", ".join(done), why=f"it cannot be: {error}")
-            return
+        done, failed = await self._worker.do(partial(self._put_back, lacking=lacking))
         if done:
             self._told(done)
+        if failed:
+            self._tell(what=", ".join(failed), why="; ".join(failed.values()), owed=True)
+            self._soon(self._pause)
+            self._pause = min(2 * self._pause, LAST_PAUSE)
+        else:
+            self._pause = FIRST_PAUSE
 
-    def _put_back(self, done: list[str], *, lacking: bool) -> None:
-        """Do it, and tell what; a change of our own is not half way any more."""
-        surroundings = self._surroundings
-        known = surroundings.firewall
-        if known is not None and self._firewall and self._listed() != self._firewall:
-            firewall.install(known)
-            done.append("firewall")
+    def _put_back(self, *, lacking: bool) -> tuple[list[str], dict[str, str]]:
+        """Return what was put back, and what could not be and why.
+
+        This is done by the worker: a change of our own is not half way any more. Each part is there
+        or not whatever becomes of the others.
+        """
+        done, failed = list[str](), dict[str, str]()
+        parts = {"firewall": self._lay_firewall, "name servers": self._tell_names}
         if lacking:
-            done += surroundings.put_back(Snapshot.taken(), self._index)
-        if surroundings.names_are_gone():
-            surroundings.tell_again()
-            done.append("name servers")
+            parts = {"rules and routes": self._lay_rules, **parts}
+        for what, lay in parts.items():
+            try:
+                done += lay()
+            except (InterfaceError, OSError) as error:
+                failed[what] = str(error)
+        return done, failed
+
+    def _lay_rules(self) -> list[str]:
+        return self._surroundings.put_back(Snapshot.taken(), self._index)
+
+    def _lay_firewall(self) -> list[str]:
+        if self._firewall == "" or self._listed() == self._firewall:
+            return []
+        self._surroundings.lay_firewall()
+        if self._firewall is None:
+            self.renew()
+        return ["firewall"]
+
+    def _tell_names(self) -> list[str]:
+        if not self._surroundings.names_are_gone():
+            return []
+        self._surroundings.tell_again()
+        return ["name servers"]
 
     def _told(self, done: list[str]) -> None:
         self._repairs.append(clock.now())
@@ -183,8 +215,15 @@ class Reconciler:
             why=f"taken away {MAX_REPAIRS} times in a minute: resting" if fight else None,
         )
 
-    def _tell(self, what: str, culprit: str | None = None, why: str | None = None) -> None:
-        told = {"what": what, "culprit": culprit, "why": why}
-        self._times += 1
+    def _tell(
+        self,
+        what: str,
+        culprit: str | None = None,
+        why: str | None = None,
+        *,
+        owed: bool = False,
+    ) -> None:
+        told = {"what": what, "culprit": culprit, "why": why, "owed": owed}
+        self._times += not owed
         self.last = {"times": self._times, "time_unix": clock.unix_time(clock.now()), **told}
         self._note("put-back", **told)

@@ -101,8 +101,8 @@ class Reconfigurer:
     async def apply(self, change: Change) -> None:
         """Do all of a change.
 
-        Raises SocketError where the port cannot be had, OSError where the mark cannot be set, and
-        then nothing of it is done.
+        Raises SetupError where the port cannot be had or the firewall cannot be told of the mark,
+        OSError where the mark cannot be set, and then nothing of it is done.
         """
         # Who asked may go meanwhile: it is done nevertheless.
         self._task = asyncio.ensure_future(self._apply(change))

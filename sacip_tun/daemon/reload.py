@@ -14,7 +14,7 @@ from sacip_tun.config import Config, ConfigError, InterfaceConfig, PeerConfig, l
 from sacip_tun.daemon.changes import Change, PeerChange
 from sacip_tun.daemon.control import Answer, CommandError
 from sacip_tun.daemon.outlets import Outlets
-from sacip_tun.daemon.quick import Quick
+from sacip_tun.daemon.quick import NotTakenBackError, Quick
 from sacip_tun.daemon.reconfigurer import Reconfigurer
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.outcome import Exit
@@ -82,6 +82,8 @@ class Reloader:
                     answer["warnings"] = [*config.warnings, *self._quick.warnings[told:]]
         except ConfigError as error:
             raise CommandError(str(error), error.fix, Exit.BAD_CONFIGURATION) from None
+        except NotTakenBackError as error:
+            raise CommandError(error.cause, error.fix) from None
         except SetupError as error:
             raise CommandError(error.cause, f"nothing was changed; {error.fix}") from None
         except OSError as error:

@@ -133,6 +133,7 @@ class Service:
         stack.callback(self._wakeup.close)
         await self._serve_control(stack)
         self.reconfigurer.need_mark(self.quick.begin(stack, self._supervision.keeper))
+        await self.quick.make_up()
         self._open(stack)
         await self.quick.before_up()
         self._add_peers()

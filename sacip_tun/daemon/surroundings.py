@@ -58,6 +58,9 @@ class Surroundings:
         self._log = UndoLog(directory, interface)
         self.policy: Policy | None = None
         self.firewall: Firewall | None = None
+        """What it should be."""
+        self._laid: Firewall | None = None
+        """What it was when it was laid last."""
         self.resolver: str | None = None
         """Who was told the name servers."""
         self.warnings: list[str] = []
@@ -177,7 +180,7 @@ class Surroundings:
 
         Nothing is put back then.
         """
-        self.policy = self.firewall = self.resolver = self.names = None
+        self.policy = self.firewall = self._laid = self.resolver = self.names = None
         return self._log.undo(keep=keep)
 
     def follow(self, config: Config, port: int, mark: int) -> None:
@@ -186,7 +189,10 @@ class Surroundings:
             return
         old, self.policy = self.policy, policy_of(config, self.policy.table, mark)
         self.change_rules(old, self.policy)
+        self._expect_no_more()
         self._shut(config, self.policy, port)
+
+    def _expect_no_more(self) -> None:
         for rule in self._expected:
             self._delete_rule(rule)
         self._expected = ()
@@ -194,15 +200,20 @@ class Surroundings:
     def expect(self, mark: int) -> None:
         """Let our datagrams with another mark leave too, until `follow`. Raises as `put_up`.
 
-        Without that they would enter the tunnel, or be dropped by the kill switch.
+        Without that they would enter the tunnel, or be dropped by the kill switch. Where it fails,
+        nothing is changed.
         """
         if self.policy is None:
             return
         self._expected = self.policy.passing(mark)
-        for rule in self._expected:
-            self._add_rule(rule)
-        if self.firewall is not None and self.firewall.kill_switch:
-            firewall.install(replace(self.firewall, also=mark))
+        try:
+            for rule in self._expected:
+                self._add_rule(rule)
+            if self.firewall is not None and self.firewall.kill_switch:
+                self._lay(replace(self.firewall, also=mark))
+        except (InterfaceError, OSError):
+            self._expect_no_more()
+            raise
 
     def change(self, config: Config, wanted: Policy | None, index: int, port: int) -> None:
         """Go over to another configuration while the tunnel runs. Raises as `put_up`."""
@@ -223,7 +234,7 @@ class Surroundings:
                 self._log.forget("dead-end", network=str(network), table=old.table)
         if wanted is None and self.firewall is not None:
             firewall.remove(self._interface)
-            self.firewall = None
+            self.firewall = self._laid = None
             self._log.drop("firewall")
             self._log.drop(KILL_SWITCH)
         if names_of(config) != self.names:
@@ -320,29 +331,45 @@ class Surroundings:
             self._trace(f"{self.resolver} <- {names.text.strip().replace(chr(10), '; ')}")
 
     def _shut(self, config: Config, wanted: Policy, port: int) -> None:
-        """Put the firewall in. With the kill switch it must be; without, its lack is a warning."""
-        self.firewall = firewall_of(config, wanted, port)
+        """Put the firewall in. With the kill switch it must be; without, its lack is a warning.
+
+        Where there is one already it is changed or stays as it is, and `firewall` says what it
+        should be.
+        """
+        before, self.firewall = self.firewall, firewall_of(config, wanted, port)
         kind, other = KILL_SWITCH, "firewall"
         if not self.firewall.kill_switch:
             kind, other = other, kind
+        is_new = all(step["kind"] != kind for step in self._log.steps())
         self._log.remember(kind, interface=self._interface)
-        self._log.drop(other)
         self._trace(f"nft -f - # table inet {firewall.table_name(self._interface)}")
         try:
-            firewall.install(self.firewall)
+            if self.firewall != self._laid:
+                self._lay(self.firewall)
         except InterfaceError as error:
-            if error.missing:
-                self._log.drop(kind)  # nothing was done, and nothing can undo it
-            if self.firewall.kill_switch:
+            if is_new:
+                self._log.drop(kind)  # nft does all or nothing
+            if self.firewall.kill_switch or before is not None:
                 raise
             self.firewall = None
             self.warnings.append(
                 f"{error.cause}: packets to the tunnel's address that come by other interfaces "
                 f"are not dropped; {error.fix}"
             )
+        else:
+            self._log.drop(other)
         for network in wanted.dead_ends:
             self._log.remember("dead-end", network=str(network), table=wanted.table)
             policy.add_dead_end(network, wanted.table)
+
+    def lay_firewall(self) -> None:
+        """Lay what should be there again. Raises InterfaceError."""
+        if self.firewall is not None:
+            self._lay(self.firewall)
+
+    def _lay(self, wanted: Firewall) -> None:
+        firewall.install(wanted)
+        self._laid = wanted
 
     def _heed_marks(self) -> None:
         """Let a strict reverse path filter see marks; where that cannot be set, go on."""

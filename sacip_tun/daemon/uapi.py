@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from sacip_tun.daemon.changes import Change
 from sacip_tun.daemon.uapi_request import MAX_LINE, MAX_REQUEST, Refused, SetRequest
-from sacip_tun.linux.errors import SocketError
+from sacip_tun.linux.errors import SetupError, SocketError
 
 # Bytes of a request that are read in one turn of the loop: some 0.7 ms.
 READ_A_TURN = 16 << 10
@@ -98,10 +98,11 @@ class UapiServer:
         except Refused as refused:
             self._told(refused.why)
             return refused.number
-        except SocketError as error:
+        except SetupError as error:
             self._told(error.cause)
             cause = error.__cause__
-            return (cause.errno if isinstance(cause, OSError) else None) or errno.EADDRINUSE
+            other = errno.EADDRINUSE if isinstance(error, SocketError) else errno.EIO
+            return (cause.errno if isinstance(cause, OSError) else None) or other
         except OSError as error:
             self._told(str(error) or "the request did not come to its end in time")
             return error.errno or errno.ETIMEDOUT

@@ -61,4 +61,4 @@ def test_every_step_of_it_is_done_and_down_is_told_what_failed(tmp_path, monkeyp
     fix = asyncio.run(main())
     assert steps.done == ["PreDown", "log", "save", "undo", "PostDown"]
     assert noted == ["PreDown", "log", "it is not saved: save", "undo", "PostDown"]
-    assert fix == "wg0 is down; all else is undone"
+    assert fix == "mend it before the next time; all else is undone"

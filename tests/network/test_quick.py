@@ -100,7 +100,10 @@ def test_postdown_of_a_killed_one_is_run_once_by_who_finds_it(alone) -> None:
     made, log = directory / "made", directory / "log"
     before = is_there(alone.host)
     alone.allowed = "10.9.0.0/24"
-    alone.lines = (f"PostUp = mkdir {made}", f"PostDown = rmdir {made}; echo %i >> {log}")
+    alone.lines = (
+        f"PostUp = mkdir {made}",
+        f"PostDown = ! ip link show %i 2>/dev/null; rmdir {made}; echo %i >> {log}",
+    )
     alone.up()
     for times, command in enumerate((("up", str(alone.path)), ("down", alone.name)), start=1):
         alone.kill()
@@ -109,12 +112,32 @@ def test_postdown_of_a_killed_one_is_run_once_by_who_finds_it(alone) -> None:
         assert (done.returncode, done.stderr) == (0, ""), done
         assert log.read_text().split() == times * [alone.name]
     assert not made.exists()
+    alone.up()
+    alone.kill()
+    assert f"is not run: ! ip link show {alone.name}" in alone.up("--no-hooks").stderr
+    alone.down()
+    made.rmdir()
     alone.lines = (*alone.lines, "PostDown = exit 7")
     alone.up()
     alone.kill()
     done = alone.run("down", alone.name)
     assert (done.returncode, "failed with exit status 7" in done.stderr) == (1, True), done
     assert alone.run("down", alone.name).returncode == 3  # nothing is left
+    assert is_there(alone.host) == before
+
+
+def test_who_interrupts_up_ends_the_start_and_all_is_undone(alone) -> None:
+    directory = alone.host.network.directory
+    began = directory / "began"
+    before = is_there(alone.host)
+    alone.lines = (f"PostUp = touch {began}; sleep 20",)
+    alone.write()
+    up = alone.host.start([*PROGRAM, "up", str(alone.path)])
+    wait_until(began.exists, "PostUp does not begin")
+    up.send_signal(signal.SIGINT)
+    assert up.wait(10) == 1
+    assert "interrupted" in alone.host.log(up)
+    assert not alone.host.process_ids(), "something goes on"
     assert is_there(alone.host) == before
 
 
@@ -338,7 +361,7 @@ def test_what_cannot_be_undone_is_told_and_kept_and_all_else_is_undone(alone) ->
     assert done.returncode == 1
     assert "kill-switch of" in done.stderr
     assert "no way" in done.stderr
-    assert f"{alone.name} is down; 'sacip-tun cleanup {alone.name}' undoes what" in done.stderr
+    assert f"fix: 'sacip-tun cleanup {alone.name}' undoes what is left" in done.stderr
     assert told.read_text().split() == ["-a", "-d", "goodbye"]
     assert alone.name not in alone.host.ip("link show")
     now = is_there(alone.host)
