@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import partial
 
+from sacip_tun.daemon import errand
 from sacip_tun.linux.interface import interface_index
 from sacip_tun.protocol.address import Endpoint, Host
 from sacip_tun.protocol.errors import LocalError
@@ -105,7 +107,7 @@ class Resolver:
 
 async def _look_up(text: str, look_up: LookUp) -> list[Endpoint]:
     host, _, port = text.rpartition(":")
-    hosts = await asyncio.to_thread(look_up, host.strip("[]"))
+    hosts = await errand.sent(partial(look_up, host.strip("[]")))
     return [Endpoint(host, int(port)) for host in hosts]
 
 
@@ -130,8 +132,8 @@ async def resolve(text: str) -> list[Endpoint]:
     if endpoint is not None:
         return [endpoint]
     host, _, port = text.rpartition(":")
-    loop = asyncio.get_running_loop()
-    answers = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+    ask = partial(socket.getaddrinfo, host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+    answers = await errand.sent(ask)
     found = [
         Endpoint.from_sockaddr(sockaddr)
         for family, *_, sockaddr in answers
