@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import sacip_tun
 
 if TYPE_CHECKING:
+    import socket
+
     from sacip_tun.linux.tun import Tun
     from sacip_tun.linux.unix import Listener
 
@@ -132,20 +134,22 @@ def _detach(name: str, environment: Mapping[str, str], level: str) -> int:
     """Leave a daemon behind; returns when it serves, or when it cannot."""
     from sacip_tun.linux.detach import detached  # noqa: PLC0415 - see above
 
-    ready = detached(lambda writer: _daemon(name, environment, level, writer))
+    ready = detached(lambda teller: _daemon(name, environment, level, teller))
     return DONE if ready else FAILED
 
 
-def _daemon(name: str, environment: Mapping[str, str], level: str, writer: int) -> int:
+def _daemon(name: str, environment: Mapping[str, str], level: str, teller: "socket.socket") -> int:
     """Be the daemon, with no descriptor but those that are wanted."""
     from sacip_tun.linux.detach import let_go  # noqa: PLC0415 - see above
 
     given = (environment.get(key, "") for key in (TUN_FD, UAPI_FD))
-    _keep_only({writer, *(int(text) for text in given if text.isascii() and text.isdigit())})
+    _keep_only(
+        {teller.fileno(), *(int(text) for text in given if text.isascii() and text.isdigit())}
+    )
 
     def ready() -> None:
-        os.write(writer, b"1")
-        os.close(writer)
+        teller.send(b"1")
+        teller.close()
         let_go(*(0, 1, 2) if level in {"", "silent"} else (0,))
 
     return _serve(name, environment, level, ready)

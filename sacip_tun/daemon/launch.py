@@ -1,13 +1,15 @@
 """The launch: in the foreground, or detached with a report when the interface is up.
 
-The parent of a detached daemon waits on a pipe: it returns 0 only after the child has said that the
-interface is up, and prints what the child says otherwise. The child leaves the terminal behind, and
-only then loads what runs a tunnel: to fork with all of that takes 20 ms.
+The parent of a detached daemon waits on a socket: it returns 0 only after the child has said that
+the interface is up, and prints what the child says otherwise. The child leaves the terminal behind,
+and only then loads what runs a tunnel: to fork with all of that takes 20 ms.
 """
 
 import json
 import os
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sacip_tun.config import Config
@@ -47,7 +49,7 @@ def _run_here(config: Config, say: Say, warn: Warn, trace: Trace) -> int:
 
 
 def _detach(config: Config, warn: Warn, trace: Trace) -> int:
-    said = detached(lambda writer: _run_detached(config, writer, trace))
+    said = detached(lambda teller: _run_detached(config, teller, trace))
     if not said:
         raise Failure("the daemon died while starting", "try again with --foreground to see why")
     warnings, failure = json.loads(said)
@@ -58,34 +60,40 @@ def _detach(config: Config, warn: Warn, trace: Trace) -> int:
     return Exit.OK
 
 
-def _run_detached(config: Config, writer: int, trace: Trace) -> int:
-    """Run, and report over the pipe once: when the interface is up, or why it is not.
+def _run_detached(config: Config, teller: socket.socket, trace: Trace) -> int:
+    """Run, and report once: when the interface is up, or why it is not.
 
     Until then commands of the file print to where `up` was typed.
     """
     let_go(0)
-    with os.fdopen(writer, "wb") as pipe:
+    with teller:
 
         def report(warnings: list[str], failure: Failure | None) -> None:
-            if not pipe.closed:
+            if teller.fileno() >= 0:
                 said = failure and (failure.cause, failure.fix, int(failure.code))
-                pipe.write(json.dumps([warnings, said]).encode())
-                pipe.close()
+                with suppress(OSError):  # who asked has gone
+                    teller.sendall(json.dumps([warnings, said]).encode())
+                teller.close()
                 let_go(1, 2)
 
         # Nobody supervises a process that left its session.
         manager = ServiceManager()
-        failure = _run(config, report, lambda _record: None, trace, manager)
+        failure = _run(config, report, lambda _record: None, trace, manager, teller)
         if failure is not None:
             report([], failure)
     return Exit.OK
 
 
 def _run(
-    config: Config, report: Report, say: Say, trace: Trace, manager: ServiceManager
+    config: Config,
+    report: Report,
+    say: Say,
+    trace: Trace,
+    manager: ServiceManager,
+    asking: socket.socket | None = None,
 ) -> Failure | None:
     with loading():
         # Here and not above: see there. Nothing is loaded later, when packets pass.
         from sacip_tun.daemon.run import run  # noqa: PLC0415 - see above
 
-    return run(config, report, say, trace, manager)
+    return run(config, report, say, trace, manager, asking)

@@ -1,5 +1,8 @@
 """The run of a configured interface: an event loop with one service in it, from up to down."""
 
+import asyncio
+import socket
+
 import uvloop
 
 from sacip_tun.config import Config
@@ -13,24 +16,39 @@ from sacip_tun.protocol.errors import LocalError
 
 
 def run(
-    config: Config, report: Report, say: Say, trace: Trace, manager: ServiceManager
+    config: Config,
+    report: Report,
+    say: Say,
+    trace: Trace,
+    manager: ServiceManager,
+    asking: socket.socket | None = None,
 ) -> Failure | None:
     """Run an interface until it ends.
 
     `report` is called once, when it is up or why it is not: except where it was told to end while
-    it came up, which is returned.
+    it came up, which is returned. That is also what it means when `asking` ends until then.
     """
-    return uvloop.run(_serve(config, report, say, trace, manager))
+    return uvloop.run(_serve(config, report, say, trace, manager, asking))
 
 
 async def _serve(
-    config: Config, report: Report, say: Say, trace: Trace, manager: ServiceManager
+    config: Config,
+    report: Report,
+    say: Say,
+    trace: Trace,
+    manager: ServiceManager,
+    asking: socket.socket | None,
 ) -> Failure | None:
     service = Service(config, manager=manager)
     service.journal.log = say
     service.quick.trace = trace
+    loop = asyncio.get_running_loop()
+    if asking is not None:
+        loop.add_reader(asking, service.stop)
     try:
         async with service.running():
+            if asking is not None:
+                loop.remove_reader(asking)
             report(service.warnings, None)
             await service.until_stopped()
     except EndedEarlyError as error:

@@ -1,23 +1,28 @@
 """What is left behind by a program that starts a daemon."""
 
 import os
+import signal
+import threading
+import time
 from pathlib import Path
+
+import pytest
 
 from sacip_tun.linux.detach import detached, let_go
 
 
-def say(writer, text):
-    os.write(writer, text.encode())
-    os.close(writer)
+def say(teller, text):
+    teller.sendall(text.encode())
+    teller.close()
     return 0
 
 
 def test_what_a_daemon_says_is_heard_and_it_leads_no_session_of_ours():
-    def run(writer):
+    def run(teller):
         let_go(0)
         led = os.getsid(0) == os.getpid()
         return say(
-            writer, f"{os.getsid(0)} {led} {Path.cwd()} {Path('/proc/self/fd/0').readlink()}"
+            teller, f"{os.getsid(0)} {led} {Path.cwd()} {Path('/proc/self/fd/0').readlink()}"
         )
 
     session, *others = detached(run).decode().split()
@@ -26,4 +31,21 @@ def test_what_a_daemon_says_is_heard_and_it_leads_no_session_of_ours():
 
 
 def test_one_that_dies_has_said_nothing():
-    assert detached(lambda _writer: 1) == b""
+    assert detached(lambda _teller: 1) == b""
+
+
+def test_who_interrupts_the_waiting_is_heard_there_and_waits_for_its_end(tmp_path):
+    asked = tmp_path / "asked"
+
+    def run(teller):
+        assert teller.recv(1) == b"", "it is the end"
+        time.sleep(0.2)
+        asked.touch()
+        return 0
+
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        detached(run)
+    assert asked.exists()
