@@ -51,7 +51,13 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
 
     keep = KEPT if keep_kill_switch else frozenset[str]()
     problems, done = list[str](), False
-    for log in leftovers(directory):
+    try:
+        found = leftovers(directory)
+    except PermissionError as error:
+        raise Failure(
+            f"what was left cannot be read: {error}", "run it as root", Exit.NO_PRIVILEGE
+        ) from None
+    for log in found:
         if name == log.interface or (name is None and not index_of(log.interface)):
             steps, is_there = log.steps(), index_of(log.interface)
             due = Due(log.interface) if is_there else Due.of(log)

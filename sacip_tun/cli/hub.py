@@ -15,6 +15,7 @@ from sacip_tun.client.sockets import running, socket_of
 from sacip_tun.client.uapi import change
 from sacip_tun.config import Config, Network, find
 from sacip_tun.config.files import load_text
+from sacip_tun.linux.unix import is_live
 from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.keys import from_base64
 
@@ -26,7 +27,7 @@ class Hub:
         """Raises ConfigError where there is no such file, Failure where nobody can know which."""
         self._directories = directories
         name = argument or _only(directories.run)
-        self.path: Path = find(name, directories.configurations)
+        self.path: Path = _running(name, directories) or find(name, directories.configurations)
         self.name = self.path.stem
 
     @classmethod
@@ -79,8 +80,20 @@ class Hub:
         print(f"sacip-tun: {printable(text)}; {where}", file=sys.stderr)
 
 
+def _running(name: str, directories: Directories) -> Path | None:
+    """Return the file that the tunnel of this name was brought up from, None where it is not up."""
+    if "/" in name or name.endswith(".conf"):
+        return None
+    try:
+        with Control(socket_of(directories.run, name)) as control:
+            source = control.request("status").get("source")
+    except NotRunning:
+        return None
+    return Path(source) if source else None
+
+
 def _only(directory: Path) -> str:
-    up = running(directory)
+    up = [path for path in running(directory) if is_live(path)]
     if len(up) != 1:
         names = ", ".join(path.stem for path in up)
         raise Failure(

@@ -17,7 +17,8 @@ def configure(parser: Parser) -> None:
     """Declare `reload`."""
     parser.teach(
         "Read a running tunnel's file again, and change what it changes: all of it or nothing. "
-        "Peers of which nothing changed lose no packet. Prints what is different.",
+        "Peers of which nothing changed lose no packet. Prints what is different. "
+        "PreUp and PostUp are not run again.",
         "examples:\n  sacip-tun reload sacip0 --dry-run\n  sacip-tun reload sacip0",
     )
     parser.add_argument("name", metavar="NAME", help="the interface, or its file")
@@ -37,6 +38,6 @@ def _reload(options: Namespace) -> int:
         print(line)
     if answer["restart_for"]:
         warn(f"only a new 'up' changes {', '.join(answer['restart_for'])}")
-    if not answer["difference"]:
+    if not options.dry_run or not answer["difference"]:
         print(f"{name} is what its file says")
     return Exit.OK

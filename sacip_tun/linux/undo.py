@@ -103,7 +103,10 @@ class UndoLog:
                 self.write([step for step in self.steps() if kept(step)])
 
     def steps(self) -> list[Step]:
-        """Return the steps in their order. What was being written when power failed is no step."""
+        """Return the steps in their order. What was being written when power failed is no step.
+
+        Raises OSError where they cannot be read.
+        """
         return [line for line in self._lines() if "kind" in line]
 
     @property
@@ -167,7 +170,7 @@ class UndoLog:
     def _lines(self) -> Iterator[Step]:
         try:
             text = self._path.read_text()
-        except OSError:
+        except FileNotFoundError:
             return
         for line in text.splitlines():
             try:

@@ -21,6 +21,8 @@ def test_reload_prints_what_is_different_and_what_only_a_restart_brings(run, dae
     assert "only a new 'up' changes Offload" in err
     assert "line 7: look at this" in err
     assert fake.requests == [{"command": "reload", "dry_run": True}]
+    applied = run("reload", "sacip0")[1]
+    assert applied == "-MTU = 1420\n+MTU = 1300\nsacip0 is what its file says\n"
 
 
 def test_reload_says_when_nothing_is_different_and_why_it_cannot_be(run, daemon):
@@ -50,6 +52,15 @@ def test_strip_prints_the_file_for_others_and_names_a_wrong_line(run, tmp_path):
     path.write_text(f"{plain}Mtu = many\n")
     code, out, err = run("strip", str(path))
     assert (code, out, "line 3" in err) == (5, "", True)
+
+
+def test_cleanup_says_who_may_do_it_where_it_may_not(run, monkeypatch):
+    def refuse(_directory):
+        raise PermissionError(13, "Permission denied", "/run/sacip-tun/sacip0.undo")
+
+    monkeypatch.setattr("sacip_tun.daemon.leftovers.leftovers", refuse)
+    code, out, err = run("cleanup")
+    assert (code, out, "/run/sacip-tun/sacip0.undo" in err, "as root" in err) == (4, "", True, True)
 
 
 def test_cleanup_and_down_undo_what_was_left(run, directories, monkeypatch):

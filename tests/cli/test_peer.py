@@ -201,6 +201,16 @@ def test_without_an_interface_the_one_that_is_up_is_meant(run, daemon):
     assert "hub, other" in run("peer", "list")[2]
 
 
+def test_the_file_is_the_one_that_the_tunnel_was_brought_up_from(run, daemon, tmp_path):
+    path = tmp_path / "hub.conf"
+    path.write_text(HUB)
+    path.chmod(0o600)
+    daemon("hub").answer({"ok": True, "peers": [], "source": str(path)})
+    for interface in ((), ("--interface", "hub")):
+        code, out, err = run("peer", "list", *interface)
+        assert (code, "old" in out) == (0, True), err
+
+
 @pytest.mark.usefixtures("hub")
 def test_a_list_has_names_and_states(run, daemon):
     code, out, _ = run("peer", "list", "--interface", "hub")
