@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.network, pytest.mark.containers]
 
 # What takes longer than that, in ms, is stalled; this is no measurement.
 STALLED = 2000.0
-ITS_STATUS = "cat $(dirname $(grep -l '[f]oreground' /proc/[0-9]*/cmdline))/status"
+# The status of the process with a word in its command line, which is not in that of this one.
+ITS_STATUS = "cat $(dirname $(grep -l '{}' /proc/[0-9]*/cmdline))/status"
 # A program with an engine that gets no chance to end it.
 VICTIM = """
 import sys
@@ -155,10 +156,24 @@ def test_a_visitor_can_download_and_ping(lab) -> None:
     assert "1,250,000 bytes in one connection, SHA-256 right" in said
 
 
+def status_in(container, word: str) -> dict[str, str]:
+    """Return what the kernel says of one process in a container (proc_pid_status(5))."""
+    said = container.run("sh", "-c", ITS_STATUS.format(word)).stdout
+    return dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("router", "[i]nfinity"), ("nat", "[i]nfinity"), ("server", "[l]ab.flow")]
+)
+def test_the_other_parts_have_no_capability_and_are_not_root(lab, name, word) -> None:
+    status = status_in(lab.container(name), word)
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert "0" not in status["Uid"].split()
+
+
 def test_a_tunnel_has_one_capability_and_is_not_root(lab) -> None:
     for name in (HUB, LAPTOP):
-        said = lab.docker("exec", name, "sh", "-c", ITS_STATUS).stdout
-        status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+        status = status_in(lab.container(name.removeprefix("sacip-")), "[f]oreground")
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 1 << 12
         assert "0" not in status["Uid"].split()
         form = "{{.HostConfig.Privileged}} {{.HostConfig.CapDrop}}"
