@@ -50,16 +50,20 @@ class Listener:
         if is_live(path):
             raise FileExistsError(errno.EADDRINUSE, "unix socket in use", str(path))
         path.unlink(missing_ok=True)
+        # It gets its name when it listens: `wg show interfaces` deletes a socket that refuses it.
+        nameless = path.with_name(f".{path.name}.{os.getpid()}")
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o077)
         try:
-            listening.bind(str(path))
+            listening.bind(str(nameless))
             listening.listen(BACKLOG)
+            os.link(nameless, path)
         except OSError:
             listening.close()
             raise
         finally:
             os.umask(mask)
+            nameless.unlink(missing_ok=True)
         return cls(path, listening)
 
     @classmethod

@@ -141,7 +141,11 @@ def shown(host: Host, name: str, field: str) -> dict[str, str]:
 
 
 def wg_quick(host: Host, verb: str, path: Path, userspace: Path | str) -> None:
-    """Run Debian's `wg-quick up` or `down`, with that program where the kernel has no WireGuard."""
+    """Run Debian's `wg-quick up` or `down`, with that program where the kernel has no WireGuard.
+
+    It calls `wg show interfaces`, which deletes every socket that does not listen yet, also that of
+    a wireguard-go of another test: who uses this runs alone.
+    """
     found = shutil.which("wg-quick")
     assert found, "wg-quick is missing: apt-get install wireguard-tools"
     host.run(["env", f"WG_QUICK_USERSPACE_IMPLEMENTATION={userspace}", found, verb, str(path)])

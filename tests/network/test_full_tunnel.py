@@ -223,7 +223,8 @@ def test_what_others_take_away_is_put_back_and_they_are_named(there) -> None:
     assert found[2]["culprit"].startswith("nft ")
     status = laptop.status()
     last = {name: found[2][name] for name in ("what", "culprit", "why")}
-    assert status["put_back"] == {"times": 3, "time_unix": status["put_back"]["time_unix"], **last}
+    when = status["put_back"]["time_unix"]
+    assert status["put_back"] == {"times": 3, "time_unix": when, "owed": False, **last}
     assert status["full_tunnel"] == {
         "table": 51820,
         "fwmark": 51820,

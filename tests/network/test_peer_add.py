@@ -50,6 +50,7 @@ def home(network: Network) -> Home:
     return Home(network)
 
 
+@pytest.mark.alone  # see wg_quick
 def test_what_is_printed_is_a_tunnel_for_us_and_for_wg_quick(home: Home) -> None:
     ours, theirs = home.add("ours"), home.add("theirs")
     home.laptop.run([*PROGRAM, "up", str(ours)])

@@ -232,6 +232,7 @@ FILES = {
 }
 
 
+@pytest.mark.alone  # see wg_quick
 @pytest.mark.parametrize("kind", FILES)
 def test_the_host_is_as_wg_quick_has_it(alone, kind) -> None:
     lines, alone.allowed = FILES[kind]

@@ -165,6 +165,7 @@ def mtu_of(tunnel: PlainTunnel) -> int:
     return int(lines["sacip_mtu"])
 
 
+@pytest.mark.alone  # see wg_quick
 def test_wg_quick_brings_it_up_and_takes_it_down_without_a_trace(network):
     net = ethernet(network, "192.168.1.2/24")
     theirs = PlainTunnel(net.peer, "10.9.0.1/24", WIREGUARD_GO)
