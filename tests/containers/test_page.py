@@ -1,5 +1,7 @@
 """The two writers of docs/handover.md leave each other's part alone."""
 
+from pathlib import Path
+
 import page
 import report
 from proof import Proof
@@ -39,3 +41,8 @@ def test_the_other_writer_keeps_it(tmp_path) -> None:
     assert report._kept(path).startswith(f"\n{page.HEADING}\n")
     assert report._kept(path).endswith("| 3 |\n")
     assert report._kept(tmp_path / "other.md") == ""
+
+
+def test_every_roam_has_its_figures() -> None:
+    text = (Path(__file__).parents[2] / "docs/handover.md").read_text()
+    assert [roam.title for roam in ROAMS if f"| {roam.title} |" not in text] == []
