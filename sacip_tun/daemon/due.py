@@ -27,8 +27,7 @@ class Due:
     @classmethod
     def of(cls, log: UndoLog) -> Self:
         """Return what a log says is due."""
-        found = [step for step in log.steps() if step["kind"] == COMMANDS]
-        step = found[0] if found else {}
+        step = next(iter(log.of(COMMANDS)), {})
         return cls(log.interface, step.get("post_down", ()), step.get("source", ""))
 
     @classmethod

@@ -30,6 +30,5 @@ def recover_names(directory: Path) -> None:
 
     Nothing is done while any tunnel has it.
     """
-    kinds = {step["kind"] for log in logs(directory) for step in log.steps()}
-    if "resolv.conf" not in kinds:
+    if not any("resolv.conf" in log.kinds for log in logs(directory)):
         resolv_conf.recover(resolv_conf.PATH)

@@ -121,7 +121,7 @@ class Surroundings:
         A kill switch of ours stays until we are up. Where the interface was `kept`, all stays that
         belongs to it: without it packets would leave in clear until we are up.
         """
-        steps = {step["kind"] for step in self._log.steps()}
+        steps = self._log.kinds
         if self._log.is_here:
             self.adopted, self.held = kept, KILL_SWITCH in steps
             self.commands_were_run = kept and COMMANDS in steps
@@ -138,7 +138,7 @@ class Surroundings:
             if log.interface == self._interface or index_of(log.interface):
                 continue
             self.warnings += log.undo(keep=KEPT | {COMMANDS})
-            left = {step["kind"] for step in log.steps()}
+            left = log.kinds
             self.warnings += [
                 f"{what} of {log.interface}, which was killed, {how}: "
                 f"sacip-tun cleanup {log.interface}"
@@ -160,7 +160,7 @@ class Surroundings:
     @property
     def is_shut(self) -> bool:
         """Whether the kill switch is on."""
-        return any(step["kind"] == KILL_SWITCH for step in self._log.steps())
+        return KILL_SWITCH in self._log.kinds
 
     @property
     def is_left(self) -> bool:
@@ -303,7 +303,7 @@ class Surroundings:
     def _outer_servers(self) -> list[Host]:
         """Return the name servers of the network outside, as of now."""
         text = ""
-        before = [step["before"] for step in self._log.steps() if step["kind"] == "resolv.conf"]
+        before = [step["before"] for step in self._log.of("resolv.conf")]
         if before:
             text = dns_query.text_of(before[0])
         elif resolved.is_asked():
@@ -340,7 +340,7 @@ class Surroundings:
         kind, other = KILL_SWITCH, "firewall"
         if not self.firewall.kill_switch:
             kind, other = other, kind
-        is_new = all(step["kind"] != kind for step in self._log.steps())
+        is_new = kind not in self._log.kinds
         self._log.remember(kind, interface=self._interface)
         self._trace(f"nft -f - # table inet {firewall.table_name(self._interface)}")
         try:
@@ -402,4 +402,4 @@ class Surroundings:
 
 
 def _tables(log: UndoLog) -> list[int]:
-    return [step["table"] for step in log.steps() if step["kind"] == TABLE]
+    return [step["table"] for step in log.of(TABLE)]

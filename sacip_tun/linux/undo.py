@@ -78,7 +78,7 @@ class UndoLog:
 
     def confirm(self, kind: str) -> None:
         """Take the steps of a kind that are there for steps of now."""
-        self._asked |= {_identity(step) for step in self.steps() if step["kind"] == kind}
+        self._asked |= set(map(_identity, self.of(kind)))
 
     def rule(self, rule: Rule) -> None:
         """Write down that a rule is about to be added."""
@@ -108,6 +108,15 @@ class UndoLog:
         Raises OSError where they cannot be read.
         """
         return [line for line in self._lines() if "kind" in line]
+
+    def of(self, kind: str) -> list[Step]:
+        """Return the steps of a kind. Raises OSError, as `steps`."""
+        return [step for step in self.steps() if step["kind"] == kind]
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of the steps that there are. Raises OSError, as `steps`."""
+        return {step["kind"] for step in self.steps()}
 
     @property
     def is_here(self) -> bool:
