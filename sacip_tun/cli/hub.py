@@ -41,11 +41,7 @@ class Hub:
 
     def status(self) -> dict[str, Any]:
         """Return the status document of the tunnel, empty where it is not up."""
-        try:
-            with Control(socket_of(self._directories.run, self.name)) as control:
-                return control.request("status")
-        except NotRunning:
-            return {}
+        return _status(self._directories, self.name)
 
     def networks(self) -> list[Network]:
         """Return the allowed IPs of all peers of the tunnel, none where it is not up."""
@@ -84,12 +80,16 @@ def _running(name: str, directories: Directories) -> Path | None:
     """Return the file that the tunnel of this name was brought up from, None where it is not up."""
     if "/" in name or name.endswith(".conf"):
         return None
+    source = _status(directories, name).get("source")
+    return Path(source) if source else None
+
+
+def _status(directories: Directories, name: str) -> dict[str, Any]:
     try:
         with Control(socket_of(directories.run, name)) as control:
-            source = control.request("status").get("source")
+            return control.request("status")
     except NotRunning:
-        return None
-    return Path(source) if source else None
+        return {}
 
 
 def _only(directory: Path) -> str:
