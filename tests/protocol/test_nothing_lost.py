@@ -23,6 +23,14 @@ def quiet(world) -> None:
     world.tap = lambda *_: []
 
 
+def swallowed(world, source, target, numbers) -> None:
+    """Say these, and nothing of it arrives."""
+    quiet(world)
+    for number in numbers:
+        say(source, target, number)
+    clear(world)
+
+
 def clear(world) -> None:
     """Everything goes through."""
     world.tap = lambda source, destination, _data: [(source, destination)]
@@ -104,10 +112,7 @@ def test_what_the_old_path_lost_on_the_way_up_is_sent_again_once() -> None:
     world, a, b = connected()
     stream(world, a, b, 0, 20)
     world.run(0.1)
-    quiet(world)
-    for number in range(20, 50):
-        say(a, b, number)
-    clear(world)
+    swallowed(world, a, b, range(20, 50))
     a.move_to(NEW)
     for number in range(50, 60):
         say(a, b, number)
@@ -126,10 +131,7 @@ def test_what_died_with_the_old_path_goes_before_what_is_new_on_an_announced_one
     a.facts(OLD, NEW)
     stream(world, a, b, 0, 20)
     world.run(0.1)
-    quiet(world)
-    for number in range(20, 30):
-        say(a, b, number)
-    clear(world)
+    swallowed(world, a, b, range(20, 30))
     a.facts(NEW, reason=reason)
     for number in range(30, 40):
         say(a, b, number)
