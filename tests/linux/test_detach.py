@@ -34,6 +34,15 @@ def test_one_that_dies_has_said_nothing():
     assert detached(lambda _teller: 1) == b""
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT as it is in a terminal: whoever runs the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_who_interrupts_the_waiting_is_heard_there_and_waits_for_its_end(tmp_path):
     asked = tmp_path / "asked"
 
