@@ -63,6 +63,11 @@ def _both_know_sacip(mover: LabTunnel, peer: LabTunnel) -> bool:
     return all(end["sacip"] for end in ends)
 
 
+# What a command runs in that is to be interrupted: a shell's background jobs have SIGINT ignored,
+# and so may whoever runs the tests.
+INTERRUPTIBLE = ("env", "--default-signal=INT")
+
+
 def wait_until(is_so, otherwise: str, patience: float = PATIENCE) -> None:
     deadline = time.monotonic() + patience
     while not is_so():

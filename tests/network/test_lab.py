@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ethernet import ethernet, wait_until
+from ethernet import INTERRUPTIBLE, ethernet, wait_until
 
 from sacip_tun.lab.namespaces import NETNS, Network
 from sacip_tun.lab.scenario import SCENARIOS
@@ -70,7 +70,7 @@ def test_a_failure_leaves_nothing_behind() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_nothing_behind(number) -> None:
-    command = [sys.executable, "-c", VICTIM]
+    command = [*INTERRUPTIBLE, sys.executable, "-c", VICTIM]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         namespace, child, directory = p.stdout.readline().split()
         p.send_signal(number)
@@ -132,7 +132,7 @@ def test_the_demo_says_what_it_needs() -> None:
 
 
 def test_keep_stays_until_it_is_told_to_go() -> None:
-    command = [*PROGRAM, "lab", "planned", "--keep"]
+    command = [*INTERRUPTIBLE, *PROGRAM, "lab", "planned", "--keep"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         lines = []
         deadline = time.monotonic() + 60

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ethernet import wait_until
+from ethernet import INTERRUPTIBLE, wait_until
 from full_tunnel import HUB, SITE, Laptop, World, hub_for, is_there, reaches
 from plain_tunnel import wg_quick, wireguard_go
 from uapi_client import connected
@@ -132,8 +132,7 @@ def test_who_interrupts_up_ends_the_start_and_all_is_undone(alone) -> None:
     before = is_there(alone.host)
     alone.lines = (f"PostUp = touch {began}; sleep 20",)
     alone.write()
-    # Whoever runs the tests in the background has it ignored.
-    up = alone.host.start(["env", "--default-signal=INT", *PROGRAM, "up", str(alone.path)])
+    up = alone.host.start([*INTERRUPTIBLE, *PROGRAM, "up", str(alone.path)])
     wait_until(began.exists, "PostUp does not begin")
     up.send_signal(signal.SIGINT)
     assert up.wait(10) == 1
