@@ -22,7 +22,8 @@ examples:
   sacip-tun monitor --json | jq --unbuffered 'select(.event == "moved")'
 
 Each line: time, interface, start of the peer's key, event, addresses, reason.
-It ends with 0 on Ctrl-C and when the tunnel goes down.
+What it listens to, and that a tunnel went down, is said on stderr.
+It ends with 0 on Ctrl-C and when the last tunnel goes down.
 """
 
 
@@ -70,6 +71,7 @@ def _records(controls: Sequence[Control]) -> Iterator[tuple[Control, Answer]]:
                         yield control, record
                     else:
                         accepted(record, control.name)
+                        print(f"listening to {control.name}", file=sys.stderr)
 
 
 def _json(record: Answer, name: str) -> str:

@@ -132,10 +132,10 @@ class LabTunnel:
             file.write("".join(sections))
         return path
 
-    def _start(self, line: list[str]) -> None:
-        self._daemon = self.host.start([*PROGRAM, *line])
+    def _start(self, line: list[str], inside: Sequence[str] = ()) -> None:
+        self._daemon = self.host.start([*inside, *PROGRAM, *line])
         self._wait_until_up(self._daemon)
-        self._monitor = self.host.start([*PROGRAM, "monitor", self.name, "--json"])
+        self._monitor = monitored(self.host, self.name)
 
     def _arguments(self, number: int, remote: Remote) -> list[str]:
         at = "" if remote.endpoint is None else f"@{remote.endpoint}"
@@ -195,7 +195,7 @@ class LabTunnel:
     def events(self, name: str | None = None) -> list[Document]:
         """Return what `sacip-tun monitor --json` printed since it is up: all, or those of a name.
 
-        It listens a moment after `up` returned: a handshake that comes at once may be missing.
+        It listens before `up` returns; of a handshake that comes at once the start may be missing.
         """
         if self._monitor is None:
             return []
@@ -212,6 +212,20 @@ class LabTunnel:
             f"{self.host.name} does not reach {inner} through the tunnel",
             f"its daemon said: {self.log.strip() or 'nothing'}",
         )
+
+
+def monitored(host: Host, name: str) -> Popen[str]:
+    """Start `sacip-tun monitor NAME --json` and wait until it listens, or has ended.
+
+    Raises SetupError where neither comes.
+    """
+    monitor = host.start([*PROGRAM, "monitor", name, "--json"])
+    deadline = time.monotonic() + PATIENCE
+    while "listening to" not in host.log(monitor) and monitor.poll() is None:
+        if time.monotonic() > deadline:
+            raise SetupError(f"'monitor {name}' does not listen", "see whether 'status' answers")
+        time.sleep(0.01)
+    return monitor
 
 
 def _answers(host: Host, inner: str) -> bool:

@@ -14,7 +14,7 @@ def test_events_are_printed_as_they_come_until_the_tunnel_goes_down(run, daemon)
     fake.answer({"ok": True}, EVENT, {**EVENT, "time_unix": 1.5})
     code, out, err = run("monitor", "sacip0")
     assert fake.requests == [{"command": "monitor"}]
-    assert (code, err) == (0, "sacip0 is down\n")
+    assert (code, err) == (0, "listening to sacip0\nsacip0 is down\n")
     assert out.splitlines() == [
         "00:00:00.500  sacip0    o4uPbVJ9  speaks sacip",
         "00:00:01.500  sacip0    o4uPbVJ9  speaks sacip",

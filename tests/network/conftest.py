@@ -15,11 +15,27 @@ def _able_to_build_networks():
     rootless.require_tun()
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture
-def network():
-    """An empty network; what is built in it is gone after the test."""
+def network(request):
+    """An empty network; what is built in it is gone after the test.
+
+    Where the test failed, its report has what every process in it printed.
+    """
     with Network() as network:
         yield network
+        if request.node.stash[_FAILED]:
+            for log in sorted(network.directory.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text(errors='replace')}")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from full_tunnel import (
 
 from sacip_tun.lab.connection import Connection, survived
 from sacip_tun.lab.timeline import records
-from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote
+from sacip_tun.lab.tunnel import Keys, LabTunnel, Remote, monitored
 
 pytestmark = pytest.mark.network
 
@@ -205,8 +205,7 @@ def test_what_others_take_away_is_put_back_and_they_are_named(there) -> None:
     laptop = Laptop(there.laptop)
     connected(there, laptop, "--kill-switch")
     before = is_there(there.laptop)
-    monitor = there.laptop.start([*PROGRAM, "monitor", laptop.name, "--json"])
-    time.sleep(0.5)
+    monitor = monitored(there.laptop, laptop.name)
     for commands in TAKEN.values():
         for command in commands:
             there.laptop.run(command)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Self
 
 from sacip_tun.lab.namespaces import Host
-from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
+from sacip_tun.lab.tunnel import LabTunnel, Remote
 
 
 class WrittenTunnel(LabTunnel):
@@ -33,9 +33,7 @@ class WrittenTunnel(LabTunnel):
         path.write_text(path.read_text().replace("[Peer]", peer))
         # What `ip netns exec` mounts over /etc/hosts is seen by the daemon only.
         inside = ("ip", "netns", "exec", self.host.namespace) if self.names else ()
-        self._daemon = self.host.start([*inside, *PROGRAM, "up", str(path), "--foreground"])
-        self._wait_until_up(self._daemon)
-        self._monitor = self.host.start([*PROGRAM, "monitor", self.name, "--json"])
+        self._start(["up", str(path), "--foreground"], inside)
 
 
 class Hosts:
