@@ -228,17 +228,21 @@ def _full_tunnel_warnings(
 ) -> Iterator[tuple[int | str, str]]:
     """Point at what would leave this host beside a full tunnel, and at what needs one."""
     fields, places = interface.fields, interface.places
-    networks = {network for peer in peers for network, _ in peer.fields.get("allowed_ips", ())}
-    full = {network.version for network in networks if not network.prefixlen}
+    full = {
+        network.version: peer.places["allowed_ips"]
+        for peer in peers
+        for network, _ in peer.fields.get("allowed_ips", ())
+        if not network.prefixlen
+    }
     if fields.get("table", "auto") != "auto" or not full:
         for field, name in NAMES.items():
             if fields.get(field):
                 yield places[field], f"{name} does nothing here: {NO_FULL_TUNNEL}"
         return
     if len(full) == 1 and not fields.get("kill_switch"):
-        (version,) = full
+        ((version, where),) = full.items()
         other, missing = (6, "::/0") if version == 4 else (4, "0.0.0.0/0")
-        yield interface.where, HALF.format(version, other, missing)
+        yield where, HALF.format(version, other, missing)
     strict = fields.get("leak_protection", LeakProtection.STRICT) is LeakProtection.STRICT
     for field in ("pre_up", "post_up"):
         if strict and any("route add" in hook for hook in fields.get(field, ())):

@@ -151,6 +151,11 @@ def test_what_leaves_beside_a_full_tunnel_is_said(lines, networks, warning):
     assert all(warning in text for text in warnings)
 
 
+def test_half_a_full_tunnel_is_said_where_the_half_is_written():
+    (warning,) = parse(full(networks="10.0.0.0/8\nAllowedIPs=::/0"), "s", "a.conf").warnings
+    assert warning.startswith("a.conf, line 6: only IPv6 goes through"), warning
+
+
 def test_what_stays_outside_a_full_tunnel():
     interface = parse(
         full("ExcludeIPs=192.168.7.0/24, @local\nExcludeIPs=::1:0/112\n"), "s"
