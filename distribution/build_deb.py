@@ -52,9 +52,8 @@ COMPLETIONS = {
 }
 SCRIPT = """\
 #!/usr/lib/sacip-tun/bin/python3 -I
-import sys
-from {module} import main
-sys.exit(main())
+from {module} import program
+program()
 """
 CONTROL = """\
 Package: sacip-tun

@@ -1,8 +1,6 @@
 """`python -m sacip_tun`: the command line."""
 
-import sys
-
-from sacip_tun.cli import main
+from sacip_tun.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

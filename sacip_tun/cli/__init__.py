@@ -10,13 +10,20 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from types import TracebackType
+from typing import NoReturn
 
 from sacip_tun.cli.directories import Directories
+from sacip_tun.cli.ending import end
 from sacip_tun.cli.parser import build
 from sacip_tun.cli.terminal import complain
 from sacip_tun.outcome import Exit, Failure
 
 DIRECTORIES = Directories()
+
+
+def program() -> NoReturn:
+    """Be the program `sacip-tun`: run the command that was typed, and end with its exit code."""
+    end(main())
 
 
 def main(arguments: Sequence[str] | None = None, directories: Directories = DIRECTORIES) -> int:
@@ -25,12 +32,10 @@ def main(arguments: Sequence[str] | None = None, directories: Directories = DIRE
     if arguments is None:
         _prepare_process()
     try:
-        return _run(_parsed(line), directories)
+        return _run(line, directories)
     except Failure as failure:
         complain(failure.cause, failure.fix)
         return failure.code
-    except SystemExit as ending:
-        return ending.code if isinstance(ending.code, int) else Exit.OK
     except BrokenPipeError:
         # The reader (head, less) has seen enough; nothing may be flushed into the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,9 +62,13 @@ def _parsed(line: list[str]) -> Namespace:
     return options
 
 
-def _run(options: Namespace, directories: Directories) -> int:
-    options.directories = directories
-    code: int = options.run(options)
+def _run(line: list[str], directories: Directories) -> int:
+    try:
+        options = _parsed(line)
+        options.directories = directories
+        code: int = options.run(options)
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else Exit.OK
     sys.stdout.flush()
     return code
 

@@ -13,9 +13,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import sacip_tun
+from sacip_tun.cli.ending import end
 
 if TYPE_CHECKING:
     import socket
@@ -35,6 +36,11 @@ TUN_FD, UAPI_FD = "WG_TUN_FD", "WG_UAPI_FD"
 MTU = 1420
 # What goes wrong beside a request or a packet: told at level `error` too.
 ERRORS = frozenset({"fault", "send-refused", "request-refused", "routing-loop", "unresolved"})
+
+
+def program() -> NoReturn:
+    """Be the program `sacip-wg`: do what was typed, and end with its exit code."""
+    end(main())
 
 
 def main(
@@ -166,4 +172,4 @@ def _keep_only(wanted: set[int]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

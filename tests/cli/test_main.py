@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,32 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     )
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("line", ["--version", "--help"])
+def test_what_cannot_be_printed_is_told_and_no_success(line):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "sacip_tun", line],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            check=False,
+        )
+    assert ended.returncode == Exit.FAILED
+    assert b"No space left on device" in ended.stderr
+
+
+@pytest.mark.parametrize(("options", "taken_apart"), [((), b""), (("-X", "dev"), b"taken apart\n")])
+def test_a_program_ends_at_once_but_for_those_who_look_for_bugs(options, taken_apart):
+    code = (
+        "import atexit; from sacip_tun.cli import program; "
+        "atexit.register(print, 'taken apart'); program()"
+    )
+    ended = subprocess.run(
+        [sys.executable, *options, "-c", code, "down", "nope"], capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (Exit.NOT_RUNNING, taken_apart)
 
 
 def test_a_bug_is_reported_without_a_traceback(capsys):
