@@ -31,7 +31,7 @@ def finished(total: int) -> int:
 
 
 def row_sums(rows: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Return the `word_sum` of each row of an (n, width) view, as n numbers below 65535.
+    """Return the `word_sum` of each row of an (n, width) view: n numbers below 2**25, not reduced.
 
     Rows need not lie back to back, but must start at an even offset of their buffer to be fast.
     """
@@ -41,9 +41,9 @@ def row_sums(rows: NDArray[np.uint8]) -> NDArray[np.uint32]:
     totals = totals % MODULUS * _TO_NETWORK
     if width & 1:
         totals += rows[:, -1].astype(np.uint32) << 8
-    return totals % MODULUS
+    return totals
 
 
 def finished_rows(totals: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Return the checksum for each total; totals are below 2**32 and need not be reduced."""
-    return (MODULUS - totals % MODULUS) % MODULUS
+    return ~totals % MODULUS  # to invert is to subtract from 2**32 - 1, a multiple of 65535

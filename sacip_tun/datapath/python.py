@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from sacip_tun.datapath import segment
 from sacip_tun.datapath.coalesce import Coalescer
 from sacip_tun.datapath.codec import OPEN_CAPACITY, Opened, Sealed, SuperPacket
+from sacip_tun.datapath.views import Views, slices
 from sacip_tun.datapath.vnet import VNET_HEADER, checksum_end
 from sacip_tun.protocol.messages import (
     DATA,
@@ -44,7 +45,7 @@ class PythonCodec:
     def __init__(self) -> None:
         self._segmenter = segment.Segmenter()
         self._coalescer = Coalescer()
-        self._arena = memoryview(bytearray(OPEN_CAPACITY))
+        self._arena = Views(memoryview(bytearray(OPEN_CAPACITY)))
         # What was asked for last is sealed next: its headers need not be read twice.
         self._parsed: tuple[memoryview | None, segment.Train | None] = (None, None)
 
@@ -137,7 +138,7 @@ class PythonCodec:
         cipher = keyring.get(receiver)
         if kind != DATA or cipher is None:
             return None
-        packet = self._arena[: len(datagram) - MIN_DATA_SIZE]
+        packet = self._arena.buffer[: len(datagram) - MIN_DATA_SIZE]
         try:
             cipher.decrypt_into(_NONCE.pack(counter), datagram[DATA_HEADER:], None, packet)
         except InvalidTag:
@@ -161,12 +162,14 @@ class PythonCodec:
         """Open a run of datagrams that begin at `places`.
 
         Each plaintext goes to the arena at the place of its datagram, so nothing overlaps. The last
-        datagram may be short: slices end with the buffer, and so must the arena.
+        datagram may be short: slices end with the buffer, and so must the view of the arena.
         """
-        size = places.step
-        arena = self._arena[: max(0, len(buffer) - MIN_DATA_SIZE)]
-        sealed = [buffer[at + DATA_HEADER : at + size] for at in places]
-        packets = [arena[at : at + size - MIN_DATA_SIZE] for at in places]
+        size, count = places.step, len(places)
+        cut = slices(count, size, size - DATA_HEADER)
+        sealed = list(map(buffer[places.start + DATA_HEADER :].__getitem__, cut))
+        arena = self._arena if not places.start else Views(self._arena.buffer[places.start :])
+        last = min(size, len(buffer) - places[-1]) - MIN_DATA_SIZE
+        packets = arena.cut(count, size, size - MIN_DATA_SIZE, last)
         nonces = list(map(_NONCE.pack, counters))
         try:
             _exhaust(map(cipher.decrypt_into, nonces, sealed, repeat(None), packets))
@@ -202,10 +205,8 @@ def _encrypt(
     count = len(plaintexts)
     size = DATA_HEADER + len(plaintexts[0]) + TAG
     _write_headers(out, size, count, receiver, first_counter)
-    last = (count - 1) * size
-    end = last + MIN_DATA_SIZE + len(plaintexts[-1])
-    slots = [out[at + DATA_HEADER : at + size] for at in range(0, last, size)]
-    slots.append(out[last + DATA_HEADER : end])
+    end = (count - 1) * size + MIN_DATA_SIZE + len(plaintexts[-1])
+    slots = map(out[DATA_HEADER:end].__getitem__, slices(count, size, size - DATA_HEADER))
     nonces = map(_NONCE.pack, range(first_counter, first_counter + count))
     _exhaust(map(cipher.encrypt_into, nonces, plaintexts, repeat(None), slots))
     return Sealed(size, count, end)

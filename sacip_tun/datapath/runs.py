@@ -154,7 +154,7 @@ def _intact(rows: NDArray[np.uint8], first: Candidate) -> NDArray[np.bool_]:
     if not first.checksummed:
         good |= _column(rows, first.transport + 6, ">u2") == 0
     if first.version == 4:
-        good &= row_sums(rows[:, :IPV4_HEADER]) == 0
+        good &= row_sums(rows[:, :IPV4_HEADER]) % MODULUS == 0
     return good
 
 

@@ -16,6 +16,7 @@ operation over a column, whatever the number of segments.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from sacip_tun.datapath.checksum import MODULUS, finished, finished_rows, row_sums, word_sum
 from sacip_tun.datapath.codec import MAX_HEADERS, MAX_PACKET, MAX_SEGMENTS
 from sacip_tun.datapath.packet import IPV4_HEADER, IPV6_HEADER, inner_length
+from sacip_tun.datapath.views import Views
 from sacip_tun.datapath.vnet import (
     GSO_ECN,
     GSO_NONE,
@@ -48,6 +50,7 @@ _FIN_PSH: Final = 0x09
 _CWR: Final = 0x80
 
 _WORD: Final = Struct(">H")
+_NUMBERS: Final = np.arange(MAX_SEGMENTS, dtype=np.uint16)
 _PAD: Final = bytes(PADDING)
 
 # Rows are full segments, also the last, and start at multiples of 16 bytes.
@@ -162,6 +165,7 @@ class Segmenter:
     def __init__(self) -> None:
         self._arena = np.zeros(_ARENA, np.uint8)
         self._view = memoryview(self._arena.data)
+        self._views = Views(self._view)
 
     def segment(self, superpacket: memoryview, train: Train, mtu: int) -> list[memoryview]:
         """Return the segments, each padded with zeros as `padded_length` says for `mtu`.
@@ -176,9 +180,7 @@ class Segmenter:
         rows = self._arena[: train.segments * stride].reshape(train.segments, stride)
         _spread(np.frombuffer(superpacket, np.uint8, offset=VNET_HEADER), train, rows)
         _stamp(superpacket[VNET_HEADER:], train, rows)
-        end = (train.segments - 1) * stride
-        view = self._view
-        return [*(view[at : at + width] for at in range(0, end, stride)), view[end : end + tail]]
+        return self._views.cut(train.segments, stride, width, tail)
 
     def pad_alike(self, packets: Sequence[memoryview], length: int, mtu: int) -> list[memoryview]:
         """Return single packets of one `length`, finished and padded. Valid until the next call.
@@ -192,7 +194,7 @@ class Segmenter:
         rows[:, :length] = together[:, VNET_HEADER : VNET_HEADER + length]
         rows[:, length:] = 0
         _finish(rows, length, packets[0])
-        return [self._view[at : at + width] for at in range(0, rows.size, stride)]
+        return self._views.cut(len(packets), stride, width, width)
 
     def single(self, superpacket: memoryview, length: int, width: int) -> memoryview:
         """Return a packet of `length` bytes, finished and padded. Valid until the next call."""
@@ -231,43 +233,51 @@ def _spread(packet: NDArray[np.uint8], train: Train, rows: NDArray[np.uint8]) ->
 
 def _stamp(packet: memoryview, train: Train, rows: NDArray[np.uint8]) -> None:
     """Make every row the header of its own segment."""
-    lengths = np.full(train.segments, train.full, np.uint32)
-    lengths[-1] = train.tail
+    lengths, behind_ip, steps = _counted(train)
     if train.version == 4:
         _stamp_ipv4(packet[: train.transport], _columns(rows, _IPV4), lengths)
     else:
         _columns(rows, _IPV6)["length"] = lengths - IPV6_HEADER
-    lengths -= train.transport
     if train.protocol == _TCP:
         columns = _columns(rows, _TCP_FIELDS, train.transport)
-        _stamp_tcp(packet[train.transport :], columns, train.size)
+        _stamp_tcp(packet[train.transport :], columns, steps)
     else:
         columns = _columns(rows, _UDP_FIELDS, train.transport)
-        columns["length"] = lengths
-    whole_train = (len(packet) - train.transport) % MODULUS
-    sums = row_sums(rows[:, train.transport :])
-    checksums = finished_rows(sums + lengths + (MODULUS - whole_train))
+        columns["length"] = behind_ip
+    whole_train = np.uint32(MODULUS - (len(packet) - train.transport) % MODULUS)
+    checksums = finished_rows(row_sums(rows[:, train.transport :]) + behind_ip + whole_train)
     if train.protocol == _UDP:
         checksums[checksums == 0] = MODULUS  # 0 says "no checksum" there (RFC 768)
     columns["checksum"] = checksums
 
 
+@lru_cache(maxsize=32)
+def _counted(train: Train) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return of each segment its length, that behind the IP header, and where its payload was.
+
+    Trains of a flow have one shape, so it is remembered.
+    """
+    lengths = np.full(train.segments, train.full, np.uint32)
+    lengths[-1] = train.tail
+    steps = np.arange(train.segments, dtype=np.uint32) * np.uint32(train.size)
+    return lengths, lengths - np.uint32(train.transport), steps
+
+
 def _stamp_ipv4(header: memoryview, columns: NDArray[np.void], lengths: NDArray[np.uint32]) -> None:
     length, identification, checksum = (_WORD.unpack_from(header, at)[0] for at in (2, 4, 10))
     rest = (word_sum(header) - length - identification - checksum) % MODULUS
-    identifications = np.arange(identification, identification + len(lengths), dtype=np.uint32)
-    identifications &= 0xFFFF
+    identifications = _NUMBERS[: len(lengths)] + np.uint16(identification)  # it wraps around
     columns["length"] = lengths
     columns["id"] = identifications
     columns["checksum"] = finished_rows(lengths + identifications + np.uint32(rest))
 
 
-def _stamp_tcp(header: memoryview, columns: NDArray[np.void], size: int) -> None:
-    steps = np.arange(len(columns), dtype=np.uint32) * np.uint32(size)
+def _stamp_tcp(header: memoryview, columns: NDArray[np.void], steps: NDArray[np.uint32]) -> None:
     columns["sequence"] = np.uint32(int.from_bytes(header[4:8], "big")) + steps
-    flags = columns["flags"]
-    flags[:-1] &= ~_FIN_PSH & 0xFF
-    flags[1:] &= ~_CWR & 0xFF
+    if header[13] & _FIN_PSH:
+        columns["flags"][:-1] &= ~_FIN_PSH & 0xFF
+    if header[13] & _CWR:
+        columns["flags"][1:] &= ~_CWR & 0xFF
 
 
 def _columns(rows: NDArray[np.uint8], fields: np.dtype[np.void], at: int = 0) -> NDArray[np.void]:
