@@ -50,7 +50,7 @@ _FIN_PSH: Final = 0x09
 _CWR: Final = 0x80
 
 _WORD: Final = Struct(">H")
-_NUMBERS: Final = np.arange(MAX_SEGMENTS, dtype=np.uint16)
+_NUMBERS: Final = np.arange(MAX_SEGMENTS, dtype=np.uint32)
 _PAD: Final = bytes(PADDING)
 
 # Rows are full segments, also the last, and start at multiples of 16 bytes.
@@ -266,7 +266,9 @@ def _counted(train: Train) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDAr
 def _stamp_ipv4(header: memoryview, columns: NDArray[np.void], lengths: NDArray[np.uint32]) -> None:
     length, identification, checksum = (_WORD.unpack_from(header, at)[0] for at in (2, 4, 10))
     rest = (word_sum(header) - length - identification - checksum) % MODULUS
-    identifications = _NUMBERS[: len(lengths)] + np.uint16(identification)  # it wraps around
+    identifications = _NUMBERS[: len(lengths)] + np.uint32(identification)
+    if identification + len(lengths) > MODULUS:
+        identifications &= 0xFFFF
     columns["length"] = lengths
     columns["id"] = identifications
     columns["checksum"] = finished_rows(lengths + identifications + np.uint32(rest))
