@@ -55,6 +55,7 @@ class Traffic:
         "_another_keepalive",
         "_context",
         "_last_minute",
+        "_patience",
         "_peer",
         "_recent",
         "_unanswered_since",
@@ -71,6 +72,9 @@ class Traffic:
         self.last_heard = 0.0
         # Not the timer's start: that begins anew when it has fired, and nothing was heard yet.
         self._unanswered_since: float | None = None
+        # Until a new handshake, in seconds. Drawn for each session: to ask for randomness each time
+        # that something goes out and was answered would be a system call for each.
+        self._patience: float = limits.NEW_HANDSHAKE_TIMEOUT
         self._another_keepalive = False
         self._last_minute = False
         self._recent: deque[tuple[float, int]] | None = None
@@ -98,8 +102,7 @@ class Traffic:
     def data_sent(self, length: int, *, now: float) -> None:
         """Inner packets go out, in datagrams of `length` bytes together."""
         if not self._peer.is_set(Timer.NEW_HANDSHAKE):
-            patience = limits.NEW_HANDSHAKE_TIMEOUT + self._context.jitter(limits.REKEY_JITTER)
-            self._peer.arm(Timer.NEW_HANDSHAKE, now + patience)
+            self._peer.arm(Timer.NEW_HANDSHAKE, now + self._patience)
         if self._unanswered_since is None:
             self._unanswered_since = now
             self._peer.liveness.data_sent(now=now)
@@ -138,6 +141,7 @@ class Traffic:
     def session_began(self) -> None:
         """A new session carries: it may be renewed in its last minute again."""
         self._last_minute = False
+        self._patience = limits.NEW_HANDSHAKE_TIMEOUT + self._context.jitter(limits.REKEY_JITTER)
 
     def forget(self) -> None:
         """The sessions are erased: nothing is awaited under them, nothing counts as credit."""
