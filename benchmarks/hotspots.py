@@ -27,6 +27,8 @@ BEGIN, WRITE = 1.5, 20.0
 CIPHER, NUMPY, CALLS, PYTHON = "the cipher", "numpy", "system calls", "Python"
 SYSTEM_CALLS = {"sendmsg", "recvmsg", "readv", "writev", "read", "write", "sendto", "ioctl"}
 WAITING = {"epoll_pwait", "epoll_wait"}
+# A thread that was once given something to do, and has nothing.
+RESTING = "_worker (concurrent/futures/"
 # Where no function of ours is on the stack.
 LOOP = "the event loop"
 
@@ -98,10 +100,14 @@ def profile(title: str, stacks: dict[str, int]) -> Profile:
     functions: Counter[str] = Counter()
     for stack, count in stacks.items():
         frames = stack.split(";")
-        if _name(frames[-1]) not in WAITING:
+        if not _waits(frames):
             areas[area(frames)] += count
             functions[function(frames)] += count
     return Profile(title, _shares(areas), _shares(functions))
+
+
+def _waits(frames: Sequence[str]) -> bool:
+    return _name(frames[-1]) in WAITING or frames[_last(frames, ".py:")].startswith(RESTING)
 
 
 def _shares(counts: Counter[str]) -> dict[str, float]:

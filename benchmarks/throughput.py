@@ -89,7 +89,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", type=int, metavar="N", help="of a hub of ours")
     parser.add_argument("--profile", action="store_true", help="look where the time goes, last")
     parser.add_argument("--json", type=Path, help="write all figures there")
-    parser.add_argument("--from", type=Path, dest="earlier", help="measure nothing, read this file")
+    parser.add_argument("--from", type=Path, dest="earlier", help="measure no row, read this file")
     parser.add_argument("--report", type=Path, help="write performance.md and .svg into it")
     options = parser.parse_args()
     everything = options.only is None
@@ -108,15 +108,16 @@ def _measured(options: argparse.Namespace) -> Ledger:
             ledger.write(options.json)
 
     run(ledger, options, keep)
-    if options.profile:
-        profile(ledger)
-        keep()
     return ledger
 
 
 def main() -> int:
     options = _options()
     ledger = Ledger.read(options.earlier) if options.earlier else _measured(options)
+    if options.profile:
+        profile(ledger)
+        if options.json:
+            ledger.write(options.json)
     if options.report:
         performance.write(options.report, ledger)
     else:

@@ -101,6 +101,7 @@ STACKS = f"""\
 run (uvloop/__init__.py:92);Tun.write (sacip_tun/linux/tun.py:113);writev (libc.so.6) 40
 run (uvloop/__init__.py:92);uv__io_poll (linux.c:1452);epoll_pwait (libc.so.6) 1000
 run (uvloop/__init__.py:92);uv__run_timers (timer.c:1) 10
+run (threading.py:975);_worker (concurrent/futures/thread.py:81);sem_clockwait (libc.so.6) 500
 """
 
 
