@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from sacip_tun.cli.directories import Directories
-from sacip_tun.cli.ending import end
+from sacip_tun.cli.ending import end, flush
 from sacip_tun.cli.parser import build
 from sacip_tun.cli.terminal import complain
 from sacip_tun.outcome import Exit, Failure
@@ -69,7 +69,7 @@ def _run(line: list[str], directories: Directories) -> int:
         code: int = options.run(options)
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else Exit.OK
-    sys.stdout.flush()
+    flush()
     return code
 
 
@@ -81,6 +81,9 @@ def _prepare_process() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115, PTH123 - as long as we live
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     if not sys.flags.dev_mode:

@@ -93,6 +93,8 @@ class _Draft:
         self.source = source
         self.fields: dict[str, Any] = {}
         self.places: dict[str, int | str] = {}
+        # Of each value of a key that adds up.
+        self.each_place: dict[str, list[int | str]] = {}
         self.warnings: list[tuple[int | str, str]] = []
 
     def read(self, entry: Entry) -> None:
@@ -103,6 +105,7 @@ class _Draft:
         except ConfigError as error:
             raise error.at(entry.where, self.source) from None
         if row.many:
+            self.each_place.setdefault(row.field, []).extend([entry.where] * len(found))
             found = [*self.fields.get(row.field, ()), *found]
         elif row.field in self.fields:
             self.warnings.append((entry.where, f"{row.name} is given again; this one counts"))
@@ -229,9 +232,13 @@ def _full_tunnel_warnings(
     """Point at what would leave this host beside a full tunnel, and at what needs one."""
     fields, places = interface.fields, interface.places
     full = {
-        network.version: peer.places["allowed_ips"]
+        network.version: where
         for peer in peers
-        for network, _ in peer.fields.get("allowed_ips", ())
+        for (network, _), where in zip(
+            peer.fields.get("allowed_ips", ()),
+            peer.each_place.get("allowed_ips", ()),
+            strict=True,
+        )
         if not network.prefixlen
     }
     if fields.get("table", "auto") != "auto" or not full:

@@ -260,7 +260,10 @@ def _counted(train: Train) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDAr
     lengths = np.full(train.segments, train.full, np.uint32)
     lengths[-1] = train.tail
     steps = np.arange(train.segments, dtype=np.uint32) * np.uint32(train.size)
-    return lengths, lengths - np.uint32(train.transport), steps
+    behind_ip = lengths - np.uint32(train.transport)
+    for counted in (lengths, behind_ip, steps):
+        counted.setflags(write=False)
+    return lengths, behind_ip, steps
 
 
 def _stamp_ipv4(header: memoryview, columns: NDArray[np.void], lengths: NDArray[np.uint32]) -> None:

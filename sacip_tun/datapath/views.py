@@ -5,12 +5,17 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-# Patterns that are remembered: of a busy tunnel a few are in use at a time.
+# Patterns that are remembered: of a busy tunnel a few are in use at a time. And places of each: a
+# batch of tiny datagrams has thousands. Together that is 1 MB at most.
 _PATTERNS: Final = 16
+_PLACES: Final = 256
 
 
 class _Places(Generic[T]):
-    """What there is at each place: made once, for as many places as were ever asked for."""
+    """What there is at each place: made once, for as many places as were ever asked for.
+
+    It grows in place, so it is for one thread.
+    """
 
     def __init__(self, make: Callable[[int, int], T]) -> None:
         self._make = make
@@ -18,14 +23,19 @@ class _Places(Generic[T]):
 
     def first(self, count: int, step: int, width: int) -> list[T]:
         """Return the first `count` of those that are `width` bytes long, `step` bytes apart."""
+        if count < 2:  # what comes alone has any length, and shall not push out what is in use
+            return self._new(0, count, step, width)
         made = self._made.get((step, width))
         if made is None:
             if len(self._made) >= _PATTERNS:
                 self._made.clear()
             made = self._made[step, width] = []
-        for number in range(len(made), count):
-            made.append(self._make(number * step, number * step + width))
-        return made[:count]
+        if len(made) < min(count, _PLACES):
+            made += self._new(len(made), min(count, _PLACES), step, width)
+        return made[:count] + self._new(_PLACES, count, step, width)
+
+    def _new(self, first: int, end: int, step: int, width: int) -> list[T]:
+        return [self._make(at * step, at * step + width) for at in range(first, end)]
 
 
 class Views:
@@ -43,6 +53,7 @@ class Views:
         return views
 
 
+# Of no buffer, so all codecs share them; they run in the thread of one event loop.
 _slices: Final = _Places(slice)
 
 

@@ -215,15 +215,18 @@ class LabTunnel:
 
 
 def monitored(host: Host, name: str) -> Popen[str]:
-    """Start `sacip-tun monitor NAME --json` and wait until it listens, or has ended.
+    """Start `sacip-tun monitor NAME --json` and wait until it listens.
 
-    Raises SetupError where neither comes.
+    Raises SetupError where it does not.
     """
     monitor = host.start([*PROGRAM, "monitor", name, "--json"])
     deadline = time.monotonic() + PATIENCE
-    while "listening to" not in host.log(monitor) and monitor.poll() is None:
-        if time.monotonic() > deadline:
-            raise SetupError(f"'monitor {name}' does not listen", "see whether 'status' answers")
+    while "listening to" not in host.log(monitor):
+        if monitor.poll() is not None or time.monotonic() > deadline:
+            raise SetupError(
+                f"'monitor {name}' does not listen",
+                f"it said: {host.log(monitor).strip() or 'nothing'}",
+            )
         time.sleep(0.01)
     return monitor
 

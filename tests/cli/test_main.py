@@ -167,6 +167,35 @@ def test_what_cannot_be_printed_is_told_and_no_success(line):
     assert b"No space left on device" in ended.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("sacip_tun --version", 0),
+        ("sacip_tun genkey", 0),
+        ("sacip_tun status nope", Exit.NOT_RUNNING),
+        ("sacip_tun.cli.wg --version", 0),
+    ],
+)
+def test_a_caller_that_closed_what_we_print_to_gets_the_same_exit_code(line, code, closed):
+    ended = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m {line} {closed}"], capture_output=True, check=False
+    )
+    assert ended.returncode == code, ended
+    assert b"bug" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("module", ["sacip_tun", "sacip_tun.cli.wg"])
+def test_what_is_printed_into_a_pipe_arrives_whole(module):
+    ended = subprocess.run(
+        [sys.executable, "-m", module, "--version"],
+        capture_output=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        check=True,
+    )
+    assert __version__.encode() in ended.stdout
+
+
 @pytest.mark.parametrize(("options", "taken_apart"), [((), b""), (("-X", "dev"), b"taken apart\n")])
 def test_a_program_ends_at_once_but_for_those_who_look_for_bugs(options, taken_apart):
     code = (

@@ -151,9 +151,16 @@ def test_what_leaves_beside_a_full_tunnel_is_said(lines, networks, warning):
     assert all(warning in text for text in warnings)
 
 
-def test_half_a_full_tunnel_is_said_where_the_half_is_written():
-    (warning,) = parse(full(networks="10.0.0.0/8\nAllowedIPs=::/0"), "s", "a.conf").warnings
-    assert warning.startswith("a.conf, line 6: only IPv6 goes through"), warning
+@pytest.mark.parametrize(
+    ("networks", "line"),
+    [
+        ("::/0\nAllowedIPs=10.0.0.0/8, 10.1.0.0/16", 5),
+        ("10.0.0.0/8, 10.1.0.0/16\nAllowedIPs=::/0", 6),
+    ],
+)
+def test_half_a_full_tunnel_is_said_where_the_half_is_written(networks, line):
+    (warning,) = parse(full(networks=networks), "s", "a.conf").warnings
+    assert warning.startswith(f"a.conf, line {line}: only IPv6 goes through"), warning
 
 
 def test_what_stays_outside_a_full_tunnel():

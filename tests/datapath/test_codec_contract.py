@@ -131,7 +131,7 @@ def test_a_train_is_segmented_as_scapy_builds_it(
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("flags", ["FPA", "CPA", "CEPA", "FPCEA", "PA", "EA"])
+@pytest.mark.parametrize("flags", ["FA", "CA", "FPA", "CPA", "CEPA", "FPCEA", "PA", "EA"])
 def test_fin_and_psh_are_on_the_last_segment_and_cwr_on_the_first(
     codec: Codec, version: int, flags: str
 ) -> None:

@@ -144,6 +144,22 @@ def test_rules_that_do_not_concern_our_datagrams(selector):
     assert messages.rule_of(rule_message(**selector)).exotic
 
 
+@pytest.mark.parametrize(
+    ("codec", "kinds"),
+    [
+        ("link", (rtnetlink.RTM_NEWLINK, rtnetlink.RTM_DELLINK)),
+        ("address", (rtnetlink.RTM_NEWADDR, rtnetlink.RTM_DELADDR)),
+        ("route", (rtnetlink.RTM_NEWROUTE, rtnetlink.RTM_DELROUTE)),
+        ("rule", (rtnetlink.RTM_NEWRULE, rtnetlink.RTM_DELRULE)),
+    ],
+)
+def test_each_kind_that_is_followed_is_decoded_by_its_own_codec(codec, kinds):
+    made = getattr(codecs(), codec)
+    for kind in kinds:
+        (message,) = messages.decoded(wire(made(), kind))
+        assert type(message) is made
+
+
 def test_several_messages_in_one_datagram():
     message = codecs().link()
     message["index"] = 5

@@ -15,27 +15,25 @@ def _able_to_build_networks():
     rootless.require_tun()
 
 
-_FAILED = pytest.StashKey[bool]()
+_NETWORK = pytest.StashKey[Network]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
+    """Show what every process in the network of a failed test printed."""
     report = yield
-    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    if report.failed and _NETWORK in item.stash:
+        logs = sorted(item.stash[_NETWORK].directory.glob("*.log"))
+        report.sections += [(log.name, log.read_text(errors="replace")) for log in logs]
     return report
 
 
 @pytest.fixture
 def network(request):
-    """An empty network; what is built in it is gone after the test.
-
-    Where the test failed, its report has what every process in it printed.
-    """
+    """An empty network; what is built in it is gone after the test."""
     with Network() as network:
+        request.node.stash[_NETWORK] = network
         yield network
-        if request.node.stash[_FAILED]:
-            for log in sorted(network.directory.glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text(errors='replace')}")
 
 
 @pytest.fixture

@@ -173,6 +173,21 @@ def test_hostile_bytes_of_every_length_and_type_are_counted_and_answered_by_noth
     assert sum(b.tunnel.drops.values()) == 1800
 
 
+def test_how_long_an_answer_is_waited_for_is_drawn_for_each_session() -> None:
+    """WireGuard 6.1 and 6.4: 15 s, and up to 334 ms so that two ends do not call together."""
+    world, a, _ = connected()
+    found = set()
+    for _ in range(3):
+        patience = a.peer.traffic._patience
+        assert 15.0 <= patience <= 15.334
+        found.add(patience)
+        world.run(6.0)  # handshakes are 5 s apart
+        a.peer.start_handshake(now=world.now)
+        world.settle(a)
+        world.run(1.0)
+    assert len(found) == 3
+
+
 def test_duplicate_peer_and_own_key_are_refused() -> None:
     _, a, b = pair()
     with pytest.raises(LocalError, match="duplicate"):
