@@ -116,6 +116,12 @@ class Initiator:
         else:
             self._initiate(now=now)
 
+    def path_appeared(self, *, now: float) -> None:
+        """What went out before had no way: do not wait for an answer to that."""
+        if self.under_way and self.attempted is not None and now - self.attempted >= MOMENT:
+            self._attempts = self._rotation = 0
+            self._initiate(now=now)
+
     def end(self) -> None:
         """A session stands: wait for nothing any more."""
         self._peer.disarm(Timer.RETRY_HANDSHAKE)

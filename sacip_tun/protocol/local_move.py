@@ -164,7 +164,7 @@ class LocalMove:
         elif self.choice.of(active) is not None:
             self._stay(now=now)
         elif active is None:
-            self._start_at(sources)
+            self._start_at(sources, now=now)
         elif sources:
             self._switch(self._successor(), reason or Reason.ADDRESS_REMOVED, now=now)
         elif active.host not in present or reason is Reason.CARRIER_LOST:
@@ -287,11 +287,12 @@ class LocalMove:
         reach = self._link.where.destinations_for
         return tuple(source for source in self._sources if reach(source.endpoint))
 
-    def _start_at(self, sources: tuple[Source, ...]) -> None:
+    def _start_at(self, sources: tuple[Source, ...], *, now: float) -> None:
         """Take the first address: the peer has not heard of any, so this is no move."""
         if sources:
             self._link.path.local = self._link.path.local.of(sources[0].endpoint)
             self._way = self._way_by(sources[0])
+            self._link.path_appeared(now=now)
 
     def _stay(self, *, now: float) -> None:
         """The active address is usable still: see what is new about it, and what beside it."""

@@ -429,6 +429,10 @@ class Peer:
         """Send an initiation unless one is under way or 5 s have not passed since the last."""
         self.initiator.start(now=now, urgent=urgent)
 
+    def path_appeared(self, *, now: float) -> None:
+        """The first address of ours that leads to the peer is there."""
+        self.initiator.path_appeared(now=now)
+
     def send_handshake(
         self, data: bytes, local: Endpoint | None, remote: Endpoint, *, now: float
     ) -> None:

@@ -190,15 +190,13 @@ class RemoteMove:
             path.remote = path.remote.of(source)
         elif source != path.remote.active:
             self._reason = None
-            self._end_trial()
-            self._apply(self.applied, source, RemoteTrigger.MOVED)
+            self._settle_at(self.applied, source)
 
     def found(self, source: Endpoint) -> None:
         """Go where the peer answered a challenge, or a CHANGE, while its old address is silent."""
         if source != self._link.path.remote.active:
             self._reason = Reason.PATH_SILENT
-            self._end_trial()
-            self._apply(self.applied, source, RemoteTrigger.MOVED)
+            self._settle_at(self.applied, source)
 
     def answered(self, frame: Frame, *, now: float) -> None:
         """Take PATH_RESPONSE."""
@@ -246,8 +244,7 @@ class RemoteMove:
     ) -> None:
         """Flip to `source`: at once where it is proven, else on trial."""
         if honest or self._is_proven(source):
-            self._end_trial()
-            self._apply(number, source, RemoteTrigger.MOVED, now=now)
+            self._settle_at(number, source, now=now)
             return
         before = self._trial if self.state is RemoteState.PROBATION else None
         proven = before.proven if before else self._link.path.remote.active
@@ -259,6 +256,18 @@ class RemoteMove:
         self._challenge(self._trial, now=now)
         deadline = self._link.path.round_trips(CHECK_ROUND_TRIPS, MIN_VALIDATION_TIME)
         self._link.arm(Timer.VERDICT, now + deadline)
+
+    def _settle_at(self, number: int, source: Endpoint, *, now: float | None = None) -> None:
+        """Go to an address that needs no trial. One that was on trial is nothing to fall back to.
+
+        Else whoever relays packets could have it in the idle slot, where an answer is believed.
+        """
+        doubted = self._trial if self.state is RemoteState.PROBATION else None
+        self._end_trial()
+        self._apply(number, source, RemoteTrigger.MOVED, now=now)
+        if doubted is not None:
+            pair = self._link.path.remote.forgotten()
+            self._link.path.remote = pair if doubted.proven is None else pair.added(doubted.proven)
 
     def _is_proven(self, source: Endpoint) -> bool:
         """The address in use, unless on trial, and the one that a trial would go back to."""

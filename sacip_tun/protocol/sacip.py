@@ -156,6 +156,9 @@ class Link(Protocol):
     def start_handshake(self, *, now: float, urgent: bool = False) -> None:
         """Begin a handshake; `urgent` does not wait out the 5 s since the last initiation."""
 
+    def path_appeared(self, *, now: float) -> None:
+        """The first address of ours that leads to the peer is there."""
+
     def emit(self, event: Event) -> None:
         """Tell the program that runs us."""
 

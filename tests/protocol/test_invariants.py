@@ -48,6 +48,7 @@ class Observer:
         self.nonces: dict[bytes, bytes] = {}
         self.to_attacker = self.from_attacker = 0  # bytes
         self._seen = {host.name: (0, host.peer.path.remote.active) for host in world.hosts}
+        self._lost = dict.fromkeys(self._seen, False)
         self._carry, self._settle = world.carry, world.settle
         world.carry, world.settle = self.carry, self.settle
 
@@ -67,7 +68,10 @@ class Observer:
         if before not in {None, now}:
             assert any(explains(event, now) for event in events), "I4: moved without an event"
         if before is not None and now == ATTACKER != before:
-            assert host.peer.path.limited or heard_anew(events), "I4: a copy is believed"
+            # Who hunts takes the first answer for the peer's (protocol.md 9).
+            told = host.peer.path.limited or heard_anew(events) or self._lost[host.name]
+            assert told, "I4: a copy is believed"
+        self._lost[host.name] = host.peer.exchange.local_move.lost
 
     def forget(self, host: Host) -> None:
         """The host starts anew: its endpoint is what is configured."""
@@ -338,3 +342,28 @@ Chaos.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestChaos = Chaos.TestCase
+
+
+def test_an_address_on_trial_is_nothing_that_the_next_move_falls_back_to() -> None:
+    """Who copies all that passes had it in the idle slot, and an acknowledgement from there won."""
+    chaos = Chaos()
+    chaos.lose_all_addresses(name="laptop")
+    chaos.relay(on=True)
+    chaos.move(name="laptop", which=1)
+    chaos.sleep(name="hub", pause=5.0, told=True)
+    chaos.wait(pause=0.05)
+    assert ATTACKER not in chaos.b.peer.path.remote
+    chaos.teardown()
+
+
+def test_the_first_address_is_used_at_once_by_who_has_waited_for_one() -> None:
+    chaos = Chaos()
+    chaos.lose_all_addresses(name="laptop")
+    chaos.restart(name="laptop")
+    chaos.send(name="laptop", count=1, tcp=False)
+    chaos.wait(pause=1.0)
+    assert chaos.a.peer.keypairs.current is None
+    chaos.move(name="laptop", which=0)
+    chaos.wait(pause=0.3)
+    assert chaos.a.peer.keypairs.current is not None, "it waited for a timer of 5 s"
+    chaos.teardown()
