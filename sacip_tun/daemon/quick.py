@@ -20,7 +20,7 @@ from sacip_tun.daemon.loopguard import LoopGuard
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.phases import CommandFailed, Phases
 from sacip_tun.daemon.reconciler import Reconciler
-from sacip_tun.daemon.setup import derived_mtu, routes_of, set_up
+from sacip_tun.daemon.setup import derived_mtu, leads_on, routes_of, set_up
 from sacip_tun.daemon.status import surroundings_document
 from sacip_tun.daemon.surroundings import KEPT, SHUT, Surroundings
 from sacip_tun.daemon.watcher import Watcher
@@ -261,7 +261,7 @@ class Quick:
         interface.set_mtu(index, new.interface.mtu or derived_mtu(new, mark), addresses)
         for table, routes in after.items():
             known = addresses if table == TABLE_MAIN else ()
-            interface.add_routes(index, routes, table, known)
+            interface.add_routes(index, routes, table, known, gateways=leads_on(wanted))
         self.surroundings.change(new, wanted, index, port)
         for table, routes in before.items():
             gone = set(routes) - set(after.get(table, ()))

@@ -24,10 +24,15 @@ def set_up(index: int, config: Config, wanted: Policy | None, mark: int, *, prun
     interface.configure(index, addresses, mtu, connected=TABLE_MAIN in tables)
     for table, routes in tables.items():
         connected = addresses if table == TABLE_MAIN else ()
-        interface.add_routes(index, routes, table, connected)
+        interface.add_routes(index, routes, table, connected, gateways=leads_on(wanted))
     if prune:
         interface.prune(index, addresses, tables)
     return mtu
+
+
+def leads_on(wanted: Policy | None) -> bool:
+    """Tell whether gateways are looked for behind the tunnel: not where it goes before main."""
+    return wanted is None or not wanted.strict
 
 
 def derived_mtu(config: Config, mark: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sacip_tun.config import Config
 from sacip_tun.daemon.due import COMMANDS, Due
 from sacip_tun.daemon.leftovers import index_of, leftovers, recover_names
-from sacip_tun.daemon.setup import routes_of
+from sacip_tun.daemon.setup import leads_on, routes_of
 from sacip_tun.daemon.wanted import described, firewall_of, names_of, policy_of
 from sacip_tun.linux import (
     dns,
@@ -276,7 +276,7 @@ class Surroundings:
         for rule in rules:
             policy.add_rule(rule)
         routes = self.missing_routes(snapshot, index)
-        interface.add_routes(index, routes, self.policy.table)
+        interface.add_routes(index, routes, self.policy.table, gateways=leads_on(self.policy))
         for network in self.policy.dead_ends:
             policy.add_dead_end(network, self.policy.table)
         return (["rules"] if rules else []) + (["routes"] if routes else [])

@@ -6,7 +6,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from sacip_tun.protocol.address import Host
 
 # rt_scope_t (linux/rtnetlink.h): how far an address is valid; larger is narrower.
-SCOPE_GLOBAL, SCOPE_SITE, SCOPE_LINK, SCOPE_HOST = 0, 200, 253, 254
+SCOPE_GLOBAL, SCOPE_SITE, SCOPE_LINK, SCOPE_HOST, SCOPE_NOWHERE = 0, 200, 253, 254, 255
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from struct import Struct
 
-from sacip_tun.linux.addresses import SCOPE_GLOBAL, SCOPE_LINK
+from sacip_tun.linux.addresses import SCOPE_GLOBAL, SCOPE_LINK, SCOPE_NOWHERE
 from sacip_tun.linux.errors import InterfaceError
 from sacip_tun.linux.messages import AF_INET6, FAMILIES, IFF_UP, Message, address_of, codecs
 from sacip_tun.linux.policy import PROTOCOL
@@ -78,16 +78,26 @@ def configure(
 
 
 def add_routes(
-    index: int, routes: Iterable[Network], table: int, connected: Collection[Interface] = ()
+    index: int,
+    routes: Iterable[Network],
+    table: int,
+    connected: Collection[Interface] = (),
+    *,
+    gateways: bool = True,
 ) -> None:
     """Send `routes` into an interface that is up, by a routing table.
 
     Those inside the subnet of an address in `connected` exist already. A /0 in the main table would
     catch the tunnel's own outer packets: the caller gives another one. Those of IPv6 are left out
     where that is off. Raises InterfaceError.
+
+    Without `gateways` the kernel looks for no IPv4 gateway there: it takes routes of scope link for
+    that. Where rules let this table go first, `ip route add ... via GATEWAY` would find the tunnel
+    instead of the link that the gateway is on.
     """
     with RtnetlinkSocket() as sock:
-        _add_routes(sock, index, _wanted(carried(index, routes), connected), table)
+        scope = SCOPE_LINK if gateways else SCOPE_GLOBAL
+        _add_routes(sock, index, _wanted(carried(index, routes), connected), table, scope)
 
 
 def carried(index: int, networks: Iterable[Network]) -> list[Network]:
@@ -113,7 +123,7 @@ def prune(
             if there.interface == index and there.with_prefix not in addresses:
                 sock.request(address_message(index, there.with_prefix), RTM_DELADDR)
         stale = [
-            route_body(index, route.destination, route.table)
+            route_body(index, route.destination, route.table, SCOPE_NOWHERE)
             for route in sock.routes()
             if route.interface == index and (route.destination, route.table) not in wanted
         ]
@@ -173,7 +183,7 @@ def set_mtu(index: int, mtu: int, addresses: Iterable[Interface]) -> None:
 def delete_routes(index: int, routes: Iterable[Network], table: int) -> None:
     """Send networks into an interface no more; those that are gone already will do."""
     with RtnetlinkSocket() as sock:
-        bodies = (route_body(index, network, table) for network in routes)
+        bodies = (route_body(index, network, table, SCOPE_NOWHERE) for network in routes)
         sock.request_each(bodies, RTM_DELROUTE, 0)
 
 
@@ -300,8 +310,10 @@ def _link(index: int) -> Message:
     return message
 
 
-def _add_routes(sock: RtnetlinkSocket, index: int, networks: Sequence[Network], table: int) -> None:
-    bodies = (route_body(index, network, table) for network in networks)
+def _add_routes(
+    sock: RtnetlinkSocket, index: int, networks: Sequence[Network], table: int, scope: int
+) -> None:
+    bodies = (route_body(index, network, table, scope) for network in networks)
     refusals = sock.request_each(bodies, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL)
     ours: set[Network] | None = None
     for network, error in zip(networks, refusals, strict=True):
@@ -318,17 +330,17 @@ def _add_routes(sock: RtnetlinkSocket, index: int, networks: Sequence[Network], 
             )
 
 
-def route_body(index: int, network: Network, table: int) -> bytes:
+def route_body(index: int, network: Network, table: int, scope: int) -> bytes:
     """Return what RTM_NEWROUTE says about a network behind an interface, without its header.
 
-    Packed here and not by pyroute2, which takes 150 us for each of what may be thousands.
+    `scope` is IPv4's; SCOPE_NOWHERE stands for any in RTM_DELROUTE. Packed here and not by
+    pyroute2, which takes 150 us for each of what may be thousands.
     """
-    scope = SCOPE_LINK if network.version == 4 else SCOPE_GLOBAL
     head = RTMSG.pack(
         FAMILIES[network.version],
         network.prefixlen,
         PROTOCOL,
-        scope,
+        scope if network.version == 4 else SCOPE_GLOBAL,
         RouteKind.UNICAST,
     )
     destination = network.network_address.packed

@@ -175,11 +175,12 @@ def test_one_route_among_many_that_others_have(tun, namespace):
 
 
 @pytest.mark.parametrize("network", ["10.1.2.0/24", "192.0.2.7/32", "fd00:7::/48"])
-@pytest.mark.parametrize("table", [254, 51820])
-def test_a_route_is_packed_as_pyroute2_reads_it(network: str, table: int) -> None:
-    body = route_body(7, ip_network(network), table)
+@pytest.mark.parametrize(("table", "scope"), [(254, 253), (51820, 0)])
+def test_a_route_is_packed_as_pyroute2_reads_it(network: str, table: int, scope: int) -> None:
+    body = route_body(7, ip_network(network), table, scope)
     header = NLMSGHDR.pack(NLMSGHDR.size + len(body), RTM_NEWROUTE, 0, 1, 0)
     (message,) = decoded(header + body)
     (route,) = routes_of(message)
     assert (route.destination, route.interface, route.table) == (ip_network(network), 7, table)
     assert (route.gateway, route.metric, message["proto"]) == (None, 0, 83)
+    assert route.scope == (scope if route.destination.version == 4 else 0)

@@ -80,6 +80,25 @@ def test_no_route_in_main_pulls_anything_out(there) -> None:
     assert in_clear(outside.stop()) == []
 
 
+def test_a_route_by_a_gateway_alone_finds_the_link_that_it_is_on(there) -> None:
+    """`ip route add ... via GATEWAY`, as people and PostUp lines write it, and not the tunnel."""
+    line = "ip route add 10.77.0.0/16 via 10.1.0.1"
+    laptop = Laptop(there.laptop, (f"PostUp = {line}", f"PostDown = {line.replace('add', 'del')}"))
+    connected(there, laptop)
+    assert "dev eth0" in there.laptop.ip("route show 10.77.0.0/16")
+    laptop.down()
+    laptop.lines = ()
+    laptop.up()
+    there.laptop.ip("route replace default via 10.2.0.1 metric 50")
+    assert "dev wlan0" in there.laptop.ip("route show default metric 50")
+    there.laptop.ip("-6 route add fd77::/64 via fd01::1")
+    assert "dev eth0" in there.laptop.ip("-6 route show fd77::/64")
+    there.laptop.ip("addr flush dev eth0")
+    wait_until(lambda: reaches(there.laptop, SITE), "it does not go on over Wi-Fi")
+    laptop.down()
+    assert "via 10.2.0.1 dev wlan0" in there.laptop.ip("route show default metric 50")
+
+
 def test_as_wg_quick_does_it_such_a_route_goes_first(there) -> None:
     laptop = Laptop(there.laptop, ("LeakProtection = compat",))
     connected(there, laptop)
