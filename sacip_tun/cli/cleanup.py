@@ -46,13 +46,15 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
         index_of,
         leftovers,
         recover_names,
+        remove_dead_sockets,
     )
     from sacip_tun.daemon.surroundings import KEPT  # noqa: PLC0415 - after the usage
 
     keep = KEPT if keep_kill_switch else frozenset[str]()
-    problems, done = list[str](), False
+    problems, undone = list[str](), set[str]()
     try:
         found = leftovers(directory)
+        undone.update(remove_dead_sockets(directory, name))
     except PermissionError as error:
         raise Failure(
             f"what was left cannot be read: {error}", "run it as root", Exit.NO_PRIVILEGE
@@ -65,12 +67,13 @@ def clean(directory: Path, name: str | None, *, keep_kill_switch: bool = False) 
             problems += due.run()
             if steps != log.steps():
                 (directory / f"{log.interface}.sock").unlink(missing_ok=True)
-                print(f"{log.interface}: undone what it had left")
-                done = True
+                undone.add(log.interface)
     recover_names(directory)
+    for interface in sorted(undone):
+        print(f"{interface}: undone what it had left")
     for problem in problems:
         warn(problem)
     if problems:
         fix = "mend what stands there, and run it again as root"
         raise Failure("not everything could be undone", fix, Exit.FAILED)
-    return done
+    return bool(undone)

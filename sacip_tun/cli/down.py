@@ -35,7 +35,8 @@ def _down(options: Namespace) -> int:
         control = Control(socket_of(directory, name), UNDO_TIME)
     except Failure as failure:
         # A daemon that was killed did not undo it.
-        if failure.code == Exit.NOT_RUNNING and (directory / f"{name}.undo").exists():
+        left = (directory / f"{name}.undo", directory / f"{name}.sock")
+        if failure.code == Exit.NOT_RUNNING and any(path.exists() for path in left):
             _check_not_kept(name)
             if clean(directory, name):
                 return Exit.OK

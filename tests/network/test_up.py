@@ -14,6 +14,7 @@ from ethernet import wait_until
 
 from sacip_tun.lab.namespaces import Host, Network, interface_name
 from sacip_tun.lab.tunnel import PROGRAM, Keys, LabTunnel, Remote, interface_section
+from sacip_tun.linux.unix import UAPI_DIRECTORY
 
 pytestmark = pytest.mark.network
 
@@ -100,6 +101,22 @@ def test_a_daemon_that_was_killed_leaves_only_a_socket_that_the_next_up_replaces
     assert (status.returncode, "not running" in status.stderr) == (3, True)
     assert attempt.up().returncode == 0
     attempt.down()
+
+
+@pytest.mark.parametrize("command", ["cleanup", "down"])
+def test_what_is_said_of_one_that_was_killed_is_over_with_its_sockets(
+    attempt: Attempt, command: str
+) -> None:
+    assert attempt.up().returncode == 0
+    (pid,) = attempt.host.process_ids()
+    subprocess.run(["kill", "-KILL", str(pid)], check=True)
+    wait_until(lambda: attempt.name not in attempt.host.ip("link show"), "the interface stays")
+    sockets = [place / f"{attempt.name}.sock" for place in (RUN, UAPI_DIRECTORY)]
+    assert all(path.exists() for path in sockets)
+    done = attempt.host.run([*PROGRAM, command, attempt.name], check=False)
+    assert (done.returncode, done.stdout) == (0, f"{attempt.name}: undone what it had left\n")
+    assert not any(path.exists() for path in sockets)
+    assert attempt.name not in attempt.host.run([*PROGRAM, "status"], check=False).stderr
 
 
 @pytest.mark.parametrize(
