@@ -198,10 +198,11 @@ class Service:
 
     async def _serve_control(self, stack: AsyncExitStack) -> None:
         """First of all: who holds the control socket holds the interface's name."""
+        commands = {"status": self._status, "move": self._move, **self.quick.commands}
+        if self._bare is not None:
+            commands["down"] = self._leave_to_others
         server = self._control = ControlServer(
-            self._run_directory / f"{self._name}.sock",
-            {"status": self._status, "move": self._move, **self.quick.commands},
-            self.journal,
+            self._run_directory / f"{self._name}.sock", commands, self.journal
         )
         server.is_ready = False
         # A bare interface has its name already: who had it before is about to end.
@@ -419,6 +420,13 @@ class Service:
             offload=self._offloads.document(),
         )
         return {**document, **self.quick.document, "problem": self._guard.problem}
+
+    async def _leave_to_others(self, _request: Answer) -> Answer:
+        """Refuse `down` of a bare interface: what belongs to it, who had it made took care of."""
+        raise CommandError(
+            "sacip-wg made it, for another program to set up and to take down",
+            f"wg-quick down {self._name}, or ip link delete {self._name}",
+        )
 
     async def _move(self, request: Answer) -> Answer:
         if self._moving.locked():

@@ -14,7 +14,7 @@ from sacip_wg import COMMAND, SOCKETS, installed, socket_of
 from uapi_client import ask
 
 from sacip_tun.lab.namespaces import Host, interface_name
-from sacip_tun.lab.tunnel import LabTunnel, Remote
+from sacip_tun.lab.tunnel import PROGRAM, LabTunnel, Remote
 
 pytestmark = pytest.mark.network
 
@@ -64,6 +64,16 @@ def test_a_name_can_be_used_again_at_once(host):
         assert host.run([*COMMAND, name]).returncode == 0
         host.ip(f"link delete {name}")
         wait_until(lambda: not socket_of(name).exists(), "its socket is left behind")
+
+
+def test_down_is_left_to_the_program_that_set_it_up(host):
+    """Rules, routes and hooks of wg-quick are known to wg-quick alone."""
+    name = interface_name()
+    host.run([*COMMAND, name])
+    host.run(["wg", "show", name])  # is answered when all is loaded
+    done = host.run([*PROGRAM, "down", name], check=False)
+    assert (done.returncode, f"fix: wg-quick down {name}" in done.stderr) == (1, True)
+    assert exists(host, name)
 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_an_error(host):
