@@ -65,7 +65,7 @@ def assemble(entries: Iterable[Entry], name: str, source: str = "") -> Config:
             source=source,
         )
     _check_addresses(interface)
-    _check_peers(interface, peers)
+    peers = _checked(interface, peers)
     sacip = interface.fields.get("sacip", True)
     warnings = [
         placed(text, where, source)
@@ -156,20 +156,18 @@ def _check_addresses(interface: _Draft) -> None:
         )
 
 
-def _check_peers(interface: _Draft, peers: Sequence[_Draft]) -> None:
-    seen = {public_key(interface.fields["private_key"]): interface}
+def _checked(interface: _Draft, peers: Sequence[_Draft]) -> list[_Draft]:
+    """Return the peers but this host itself, which one list for many hosts may name, as wg does."""
+    own, seen = public_key(interface.fields["private_key"]), dict[bytes, _Draft]()
     for peer in peers:
         key = peer.fields.get("public_key")
         if key is None:
             raise peer.error(
                 "public_key", "this peer has no PublicKey", f"add one: {values.GET_PUBLIC_KEY}"
             )
-        if seen.get(key) is interface:
-            raise peer.error(
-                "public_key",
-                "this peer has the public key of this host itself",
-                f"write the other side's: {values.GET_PUBLIC_KEY}",
-            )
+        if key == own:
+            _leave_out(interface, peer)
+            continue
         if key in seen:
             place = place_of(seen[key].places["public_key"])
             raise peer.error(
@@ -177,6 +175,16 @@ def _check_peers(interface: _Draft, peers: Sequence[_Draft]) -> None:
             )
         seen[key] = peer
         _check_sacip(peer, sacip=interface.fields.get("sacip", True))
+    return list(seen.values())
+
+
+def _leave_out(interface: _Draft, peer: _Draft) -> None:
+    """Warn of a section that is about this host; on a command line it can only be a mistake."""
+    cause = "this peer has the public key of this host itself"
+    where = peer.places["public_key"]
+    if isinstance(where, str):
+        raise peer.error("public_key", cause, f"write the other side's: {values.GET_PUBLIC_KEY}")
+    interface.warnings.append((where, f"{cause}: it is left out"))
 
 
 def _check_sacip(peer: _Draft, *, sacip: bool) -> None:

@@ -163,6 +163,13 @@ def test_half_a_full_tunnel_is_said_where_the_half_is_written(networks, line):
     assert warning.startswith(f"a.conf, line {line}: only IPv6 goes through"), warning
 
 
+def test_this_host_itself_in_a_list_of_peers_is_left_out_as_wg_does():
+    config = parse(f"{INTERFACE}[Peer]\nPublicKey={OWN}\nAllowedIPs=10.9.0.1\n{PEER}", "s", "a")
+    assert [peer.public_key for peer in config.peers] == [A]
+    (warning,) = config.warnings
+    assert warning == "a, line 4: this peer has the public key of this host itself: it is left out"
+
+
 def test_what_stays_outside_a_full_tunnel():
     interface = parse(
         full("ExcludeIPs=192.168.7.0/24, @local\nExcludeIPs=::1:0/112\n"), "s"
@@ -240,7 +247,6 @@ def test_routes_are_sorted_longest_first_and_none_with_table_off():
         ("[Interface]\nMTU = 1400", 1, "there is no PrivateKey", "sacip-tun genkey"),
         (INTERFACE + "[Peer]\nNat=allow", 3, "this peer has no PublicKey", "sacip-tun pubkey"),
         (INTERFACE + PEER + PEER, 7, "this peer is already there (line 4)", "merge"),
-        (f"{INTERFACE}[Peer]\nPublicKey={OWN}", 4, "public key of this host itself", "other side"),
         (f"{INTERFACE}MTU=1279\nAddress=fd00::1/64", 3, "too small for an IPv6", "1280"),
         (f"{INTERFACE}Address=10.0.0.1/8, 10.0.0.1/8", 3, "given twice", "delete"),
         (f"{INTERFACE}{PEER}Nat=strict\nSacip=off", 6, "Nat = strict needs SACIP", "Sacip = on"),
