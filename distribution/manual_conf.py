@@ -30,7 +30,8 @@ wg-quick refuses keys that it does not know, so what a peer is called is a comme
 """
 MEANINGS = {
     Section.INTERFACE: {
-        "PrivateKey": "This side's key in base64; sacip-tun genkey makes one.",
+        "PrivateKey": "This side's key in base64; sacip-tun genkey makes one. It may be "
+        "left out where a PostUp sets it: wg set %i private-key FILE.",
         "ListenPort": "UDP port of both families; without it a random one.",
         "FwMark": "Mark of the outer packets: off, a decimal number or 0x...",
         "Address": "This side's addresses in the tunnel, with their networks. Several, also by "

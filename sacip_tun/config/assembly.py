@@ -5,6 +5,7 @@ wg-quick. Command line options take the same way in as a file's lines: they are 
 is an option.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,13 +21,14 @@ from sacip_tun.config.model import (
     PeerConfig,
 )
 from sacip_tun.protocol.address import Host
-from sacip_tun.protocol.keys import public_key
+from sacip_tun.protocol.keys import NO_PRIVATE_KEY, public_key
 
 NAMES = {
     "exclude": "ExcludeIPs",
     "kill_switch": "KillSwitch",
     "leak_protection": "LeakProtection",
 }
+SETS_KEY = re.compile(r"\bwg\s+set\s+\S+\s.*\bprivate-key\b")
 NO_FULL_TUNNEL = "there is no full tunnel in this file for it to have an effect on"
 HALF = (
     "only IPv{} goes through the tunnel: what is sent by IPv{} leaves this host as before; add {} "
@@ -57,6 +59,8 @@ def assemble(entries: Iterable[Entry], name: str, source: str = "") -> Config:
     except ConfigError as error:
         raise error.at(None, source) from None
     interface, peers = _drafts(entries, source)
+    if interface is not None and _gets_its_key_later(interface):
+        interface.fields.setdefault("private_key", NO_PRIVATE_KEY)
     if interface is None or "private_key" not in interface.fields:
         raise ConfigError(
             "there is no PrivateKey" if interface else "there is no [Interface] section",
@@ -143,6 +147,11 @@ def _drafts(entries: Iterable[Entry], source: str) -> tuple[_Draft | None, list[
     return interface, peers
 
 
+def _gets_its_key_later(interface: _Draft) -> bool:
+    """Tell whether a PostUp sets the private key, as wg-quick(8) shows it."""
+    return any(SETS_KEY.search(line) for line in interface.fields.get("post_up", ()))
+
+
 def _check_addresses(interface: _Draft) -> None:
     addresses = interface.fields.get("addresses", ())
     if len({address.ip for address in addresses}) < len(addresses):
@@ -158,7 +167,8 @@ def _check_addresses(interface: _Draft) -> None:
 
 def _checked(interface: _Draft, peers: Sequence[_Draft]) -> list[_Draft]:
     """Return the peers but this host itself, which one list for many hosts may name, as wg does."""
-    own, seen = public_key(interface.fields["private_key"]), dict[bytes, _Draft]()
+    private, seen = interface.fields["private_key"], dict[bytes, _Draft]()
+    own = None if private == NO_PRIVATE_KEY else public_key(private)
     for peer in peers:
         key = peer.fields.get("public_key")
         if key is None:

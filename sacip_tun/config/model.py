@@ -79,6 +79,7 @@ class InterfaceConfig:
 
     name: str
     private_key: bytes = field(repr=False)
+    """NO_PRIVATE_KEY where a PostUp sets it: `wg set %i private-key FILE` (wg-quick(8))."""
     addresses: tuple[Interface, ...] = ()
     listen_port: int = 0
     """UDP port; 0 lets the kernel choose."""

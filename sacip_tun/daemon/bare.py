@@ -7,11 +7,11 @@ import uvloop
 from sacip_tun.config import Config, InterfaceConfig
 from sacip_tun.daemon.ending import EndedEarlyError
 from sacip_tun.daemon.journal import Record
-from sacip_tun.daemon.reconfigurer import NO_KEY
 from sacip_tun.daemon.service import Service
 from sacip_tun.daemon.uapi_desk import Bare
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.protocol.errors import LocalError
+from sacip_tun.protocol.keys import NO_PRIVATE_KEY
 
 
 def run(bare: Bare, say: Callable[[Record], None]) -> str:
@@ -23,7 +23,7 @@ def run(bare: Bare, say: Callable[[Record], None]) -> str:
 
 
 async def _run(bare: Bare, say: Callable[[Record], None]) -> str:
-    service = Service(Config(InterfaceConfig(bare.tun.name, private_key=NO_KEY)), bare=bare)
+    service = Service(Config(InterfaceConfig(bare.tun.name, private_key=NO_PRIVATE_KEY)), bare=bare)
     service.journal.log = say
     try:
         async with service.running():

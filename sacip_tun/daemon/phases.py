@@ -13,6 +13,7 @@ from sacip_tun.config import Config
 from sacip_tun.daemon.due import Due
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.linux.shell import begun, environment_of
+from sacip_tun.protocol.keys import NO_PRIVATE_KEY
 
 # What a command may say in `down`, in bytes, before the rest is left out.
 MAX_SAID = 16 * 1024
@@ -61,6 +62,12 @@ class Phases:
         """Run PostUp. Raises CommandFailed."""
         await self._run("PostUp", self._interface.post_up)
         self._up = True
+
+    async def set_key(self) -> None:
+        """Run what of PostUp sets the private key: an earlier process took it along."""
+        if self._interface.private_key == NO_PRIVATE_KEY:
+            lines = [line for line in self._interface.post_up if "private-key" in line]
+            await self._run("PostUp", lines)
 
     async def before_down(self) -> None:
         """Run PreDown, once. Raises CommandFailed, and may be called again then."""

@@ -109,6 +109,7 @@ class Quick:
     async def _after_up(self) -> None:
         if self.surroundings.commands_were_run:
             self.phases.were_run()
+            await self.phases.set_key()
         else:
             await self.phases.after_up()
         await self.worker.do(self._remember_commands)

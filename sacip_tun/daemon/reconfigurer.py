@@ -19,13 +19,19 @@ from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.outlets import Outlets
 from sacip_tun.daemon.watcher import Outlet, Watcher
 from sacip_tun.linux.errors import SetupError
-from sacip_tun.protocol.keys import KEY, NO_PRESHARED_KEY, NoIdentity, StaticIdentity, clamped
+from sacip_tun.protocol.keys import (
+    KEY,
+    NO_PRESHARED_KEY,
+    NO_PRIVATE_KEY,
+    NoIdentity,
+    StaticIdentity,
+    clamped,
+)
 from sacip_tun.protocol.prefix import Prefix
 from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
 # A private key of zeros is none.
-NO_KEY = bytes(KEY)
 # Allowed IPs, and peers, that are changed in one turn of the loop: some 0.3 ms.
 PREFIXES_A_TURN, PEERS_A_TURN = 256, 8
 # So many new peers are worth telling the garbage collector, and so many old ones a pause of it: one
@@ -41,7 +47,7 @@ async def _nothing(*_what: int) -> None:
 
 def identity_of(private: bytes) -> StaticIdentity:
     """Return who we are with a private key, 32 bytes; zeros are none."""
-    return NoIdentity(os.urandom(KEY)) if private == NO_KEY else StaticIdentity(private)
+    return NoIdentity(os.urandom(KEY)) if private == NO_PRIVATE_KEY else StaticIdentity(private)
 
 
 class Reconfigurer:
@@ -159,7 +165,7 @@ class Reconfigurer:
         await host
 
     def _become(self, private: bytes) -> None:
-        private = private if private == NO_KEY else clamped(private)
+        private = private if private == NO_PRIVATE_KEY else clamped(private)
         if private == self.interface.private_key:
             return
         identity = identity_of(private)

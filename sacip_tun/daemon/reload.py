@@ -18,6 +18,7 @@ from sacip_tun.daemon.quick import NotTakenBackError, Quick
 from sacip_tun.daemon.reconfigurer import Reconfigurer
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.outcome import Exit
+from sacip_tun.protocol.keys import NO_PRIVATE_KEY
 from sacip_tun.protocol.tunnel import Tunnel
 
 # Fields of InterfaceConfig that only a new interface has otherwise, as users write them.
@@ -133,7 +134,7 @@ class Reloader:
     def _change(self, config: Config) -> Change:
         interface = config.interface
         return Change(
-            private_key=interface.private_key,
+            private_key=interface.private_key if _has_key(config) else None,
             listen_port=interface.listen_port,
             peers=list(self._peers(config)),
         )
@@ -175,7 +176,11 @@ class Reloader:
         return Config(interface, tuple(map(self._networks, self._reconfigurer.peers.values())))
 
     def _difference(self, config: Config) -> list[str]:
-        texts = (text_of(_sorted(c), secrets=False) for c in (self._running(), config))
+        running = self._running()
+        if not _has_key(config):
+            interface = replace(running.interface, private_key=NO_PRIVATE_KEY)
+            running = replace(running, interface=interface)
+        texts = (text_of(_sorted(c), secrets=False) for c in (running, config))
         old, new = (text.splitlines() for text in texts)
         return list(unified_diff(old, new, "running", str(config.source), lineterm="", n=1))
 
@@ -185,6 +190,11 @@ class Reloader:
         for field, name in AT_START.items():
             if getattr(running, field) != getattr(config.interface, field):
                 yield name
+
+
+def _has_key(config: Config) -> bool:
+    """Tell whether the file has the private key; else PostUp has set it, and it stays."""
+    return config.interface.private_key != NO_PRIVATE_KEY
 
 
 def _sorted(config: Config) -> Config:

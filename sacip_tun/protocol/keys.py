@@ -16,6 +16,8 @@ KEY: Final = 32
 BASE64_KEY: Final = 44
 # Stands for "no preshared key" (WireGuard 5.4).
 NO_PRESHARED_KEY: Final = bytes(KEY)
+# Where none has been set yet: as a scalar it would be clamped, so it is nobody's.
+NO_PRIVATE_KEY: Final = bytes(KEY)
 
 
 class StaticIdentity:

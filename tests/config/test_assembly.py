@@ -16,6 +16,7 @@ from sacip_tun.config import (
     Nat,
     PeerConfig,
     parse,
+    text_of,
 )
 from sacip_tun.config.grammar import KEYS
 from sacip_tun.protocol.keys import clamped, public_key, to_base64
@@ -161,6 +162,18 @@ def test_what_leaves_beside_a_full_tunnel_is_said(lines, networks, warning):
 def test_half_a_full_tunnel_is_said_where_the_half_is_written(networks, line):
     (warning,) = parse(full(networks=networks), "s", "a.conf").warnings
     assert warning.startswith(f"a.conf, line {line}: only IPv6 goes through"), warning
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["wg set %i private-key /etc/k", "wg set %i listen-port 7 private-key <(pass show k)"],
+)
+def test_a_private_key_that_postup_sets_need_not_be_written(line):
+    config = parse(f"[Interface]\nPostUp = {line}\n{PEER}", "s")
+    assert config.interface.private_key == bytes(32)
+    assert "PrivateKey" not in text_of(config)
+    with pytest.raises(ConfigError, match="no PrivateKey"):
+        parse(f"[Interface]\nPreUp = {line}\n{PEER}", "s")
 
 
 def test_this_host_itself_in_a_list_of_peers_is_left_out_as_wg_does():

@@ -29,6 +29,16 @@ def test_two_that_take_it_down_at_once_run_predown_once(tmp_path):
     assert log.read_text() == "gone\n"
 
 
+def test_a_key_that_postup_sets_is_set_again_after_a_crash_and_nothing_else_is_done(tmp_path):
+    key, other = tmp_path / "key", tmp_path / "other"
+    lines = ("[Interface]", f"PostUp = : wg set %i private-key x; echo %i > {key}")
+    text = "\n".join((*lines, f"PostUp = touch {other}"))
+    asyncio.run(Phases(parse(text, "wg0"), lambda _line: None).set_key())
+    assert (key.read_text(), other.exists()) == ("wg0\n", False)
+    asyncio.run(phases(f"PostUp = touch {other}; : private-key").set_key())
+    assert not other.exists(), "the file has its key"
+
+
 def test_a_line_that_is_cancelled_does_not_go_on(tmp_path):
     shell, never = tmp_path / "shell", tmp_path / "never"
 

@@ -15,11 +15,11 @@ from sacip_tun.daemon.addressbook import AddressBook
 from sacip_tun.daemon.changes import Change, PeerChange
 from sacip_tun.daemon.journal import Journal
 from sacip_tun.daemon.outlets import Outlets
-from sacip_tun.daemon.reconfigurer import NO_KEY, PREFIXES_A_TURN, Reconfigurer, identity_of
+from sacip_tun.daemon.reconfigurer import PREFIXES_A_TURN, Reconfigurer, identity_of
 from sacip_tun.daemon.uapi_answer import Answers
 from sacip_tun.linux.errors import SocketError
 from sacip_tun.protocol.initiator import MOMENT
-from sacip_tun.protocol.keys import clamped, public_key
+from sacip_tun.protocol.keys import NO_PRIVATE_KEY, clamped, public_key
 from sacip_tun.protocol.peer import Peer
 from sacip_tun.protocol.prefix import Prefix, prefix, prefix_of
 from sacip_tun.protocol.tunnel import Tunnel
@@ -176,7 +176,7 @@ async def test_the_own_key_is_nobodys(bench):
 
 
 async def test_without_a_private_key_nobody_is_called(bench):
-    await bench.apply(private_key=NO_KEY)
+    await bench.apply(private_key=NO_PRIVATE_KEY)
     assert "private_key=" not in bench.answer()
     await bench.apply(PeerChange(A, endpoint=EndpointName("192.0.2.1", 7), keepalive=5))
     assert bench.tunnel.datagrams_to_send() == []
@@ -213,7 +213,7 @@ async def test_a_port_or_mark_that_cannot_be_had_leaves_all_as_it_was(bench):
     for error in (SocketError("taken", "another"), PermissionError(errno.EPERM, "no")):
         bench.ports.error = error
         with pytest.raises(type(error)):
-            await bench.apply(PeerChange(A), listen_port=1, fwmark=2, private_key=NO_KEY)
+            await bench.apply(PeerChange(A), listen_port=1, fwmark=2, private_key=NO_PRIVATE_KEY)
     assert bench.answer() == before
     assert bench.watcher.rebinds == 0
     bench.ports.error = None

@@ -141,6 +141,27 @@ def test_a_wrong_file_names_its_line_and_leaves_nothing(
     attempt.assert_nothing_is_left()
 
 
+def test_a_private_key_may_come_by_postup_as_wg_quick_8_shows_it(attempt: Attempt) -> None:
+    key = attempt.path.with_suffix(".key")
+    key.write_text(attempt.keys.private)
+    key.chmod(0o600)
+    line = f"PostUp = wg set %i private-key <(cat {key})"
+    attempt.text = attempt.text.replace(f"PrivateKey = {attempt.keys.private}", line)
+    assert attempt.up().returncode == 0
+
+    def public() -> str:
+        return attempt.host.run(["wg", "show", attempt.name, "public-key"]).stdout.strip()
+
+    assert public() == attempt.keys.public
+    attempt.path.write_text(attempt.text.replace("10.9.0.2/32", "10.9.0.3/32"))
+    shown = attempt.host.run([*PROGRAM, "reload", "--dry-run", str(attempt.path)])
+    assert "PrivateKey" not in shown.stdout
+    attempt.host.run([*PROGRAM, "reload", str(attempt.path)])
+    assert "10.9.0.3/32" in attempt.host.run(["wg", "show", attempt.name, "allowed-ips"]).stdout
+    assert public() == attempt.keys.public
+    attempt.down()
+
+
 def test_a_peer_twice_is_refused_and_this_host_among_the_peers_is_left_out(
     attempt: Attempt,
 ) -> None:
