@@ -179,10 +179,7 @@ def _checked(interface: _Draft, peers: Sequence[_Draft]) -> list[_Draft]:
             _leave_out(interface, peer)
             continue
         if key in seen:
-            place = place_of(seen[key].places["public_key"])
-            raise peer.error(
-                "public_key", f"this peer is already there ({place})", "merge the two into one"
-            )
+            _go_on_with(interface, seen[key], peer)
         seen[key] = peer
         _check_sacip(peer, sacip=interface.fields.get("sacip", True))
     return list(seen.values())
@@ -195,6 +192,21 @@ def _leave_out(interface: _Draft, peer: _Draft) -> None:
     if isinstance(where, str):
         raise peer.error("public_key", cause, f"write the other side's: {values.GET_PUBLIC_KEY}")
     interface.warnings.append((where, f"{cause}: it is left out"))
+
+
+def _go_on_with(interface: _Draft, earlier: _Draft, peer: _Draft) -> None:
+    """Take over what a second section about a peer does not say; its AllowedIPs are all there are.
+
+    That is what wg does with it; on a command line it can only be a mistake.
+    """
+    cause = f"this peer is already there ({place_of(earlier.places['public_key'])})"
+    where = peer.places["public_key"]
+    if isinstance(where, str):
+        raise peer.error("public_key", cause, "merge the two into one")
+    interface.warnings.append((where, f"{cause}: what is said here counts"))
+    peer.fields = {**earlier.fields, "allowed_ips": (), **peer.fields}
+    peer.places = earlier.places | peer.places
+    peer.warnings = earlier.warnings + peer.warnings
 
 
 def _check_sacip(peer: _Draft, *, sacip: bool) -> None:

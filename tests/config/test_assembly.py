@@ -183,6 +183,19 @@ def test_this_host_itself_in_a_list_of_peers_is_left_out_as_wg_does():
     assert warning == "a, line 4: this peer has the public key of this host itself: it is left out"
 
 
+def test_a_second_section_about_a_peer_goes_on_with_the_first_as_wg_does():
+    first = f"[Peer]\nPublicKey={to_base64(A)}\nAllowedIPs=10.9.0.7\nEndpoint=192.0.2.7:7\n"
+    again = f"[Peer]\nPublicKey={to_base64(A)}\nAllowedIPs=10.9.0.8\nPersistentKeepalive=9\n"
+    config = parse(f"{INTERFACE}{first}[Peer]\nPublicKey={to_base64(B)}\n{again}", "s", "a")
+    one, other = config.peers
+    assert (one.public_key, other.public_key) == (A, B)
+    assert (one.endpoint, one.persistent_keepalive) == (EndpointName("192.0.2.7", 7), 9)
+    assert one.allowed_ips == (ip_network("10.9.0.8/32"),)
+    assert "a, line 10: this peer is already there (line 4)" in config.warnings[0]
+    (none,) = parse(f"{INTERFACE}{first}[Peer]\nPublicKey={to_base64(A)}", "s").peers
+    assert none.allowed_ips == ()
+
+
 def test_what_stays_outside_a_full_tunnel():
     interface = parse(
         full("ExcludeIPs=192.168.7.0/24, @local\nExcludeIPs=::1:0/112\n"), "s"
@@ -259,7 +272,6 @@ def test_routes_are_sorted_longest_first_and_none_with_table_off():
         ("", None, "there is no [Interface] section", "sacip-tun genkey"),
         ("[Interface]\nMTU = 1400", 1, "there is no PrivateKey", "sacip-tun genkey"),
         (INTERFACE + "[Peer]\nNat=allow", 3, "this peer has no PublicKey", "sacip-tun pubkey"),
-        (INTERFACE + PEER + PEER, 7, "this peer is already there (line 4)", "merge"),
         (f"{INTERFACE}MTU=1279\nAddress=fd00::1/64", 3, "too small for an IPv6", "1280"),
         (f"{INTERFACE}Address=10.0.0.1/8, 10.0.0.1/8", 3, "given twice", "delete"),
         (f"{INTERFACE}{PEER}Nat=strict\nSacip=off", 6, "Nat = strict needs SACIP", "Sacip = on"),

@@ -162,18 +162,18 @@ def test_a_private_key_may_come_by_postup_as_wg_quick_8_shows_it(attempt: Attemp
     attempt.down()
 
 
-def test_a_peer_twice_is_refused_and_this_host_among_the_peers_is_left_out(
+def test_a_peer_twice_and_this_host_among_the_peers_are_taken_as_wg_takes_them(
     attempt: Attempt,
 ) -> None:
     peer = attempt.text.partition("[Peer]")[2]
-    attempt.text += f"[Peer]{peer}"
-    assert attempt.up().returncode == 5
-    attempt.assert_nothing_is_left()
-    attempt.text = attempt.text.replace(attempt.other.public, attempt.keys.public, 1)
+    attempt.text += f"[Peer]{peer}".replace("10.9.0.2/32", "10.9.0.8/32")
+    attempt.text += f"[Peer]{peer}".replace(attempt.other.public, attempt.keys.public)
     done = attempt.up()
     assert (done.returncode, "this host itself: it is left out" in done.stderr) == (0, True)
-    assert attempt.host.run(["wg", "show", attempt.name, "peers"]).stdout.split() == [
-        attempt.other.public
+    assert "this peer is already there" in done.stderr
+    assert attempt.host.run(["wg", "show", attempt.name, "allowed-ips"]).stdout.split() == [
+        attempt.other.public,
+        "10.9.0.8/32",
     ]
     attempt.down()
 
