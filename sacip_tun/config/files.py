@@ -131,10 +131,8 @@ def _read(path: Path) -> tuple[str, os.stat_result]:
         raise ConfigError(f"it cannot be read: {error}", "check the path", source=source) from None
     if len(content) > MAX_SIZE:
         raise ConfigError("it is too large", f"{MAX_SIZE >> 20} MiB is the limit", source=source)
-    try:
-        return content.decode(), status
-    except UnicodeDecodeError:
-        raise ConfigError("it is not text in UTF-8", "check the path", source=source) from None
+    # A comment may be in another encoding: it goes back as it came. Of all else, see grammar.py.
+    return content.decode(errors="surrogateescape"), status
 
 
 def _permission_warnings(

@@ -108,11 +108,8 @@ def entries_of(text: str, source: str = "") -> Iterator[Entry]:
 
 
 def _entry(number: int, raw: str, section: Section | None) -> Entry | None:
-    if any(ord(character) < 32 and character not in "\t\r" for character in raw):
-        raise ConfigError(
-            "there is a control character in this line", "a configuration is plain text"
-        )
     line = raw.partition("#")[0].strip()
+    _check_text(line)
     if not line:
         return None
     if line.startswith("["):
@@ -125,9 +122,19 @@ def _entry(number: int, raw: str, section: Section | None) -> Entry | None:
     row = row_of(section, key)
     if row.hook:
         value = raw.partition("=")[2].strip()
+        _check_text(value)
     else:
         values.refuse_placeholder(row.name, value)
     return Entry(number, section, row.name, value)
+
+
+def _check_text(text: str) -> None:
+    if any(ord(character) < 32 and character not in "\t\r" for character in text):
+        raise ConfigError(
+            "there is a control character in this line", "a configuration is plain text"
+        )
+    if any("\udc80" <= character <= "\udcff" for character in text):  # see files.py
+        raise ConfigError("this line is not text in UTF-8", "save the file in UTF-8")
 
 
 def _section(line: str) -> Section:

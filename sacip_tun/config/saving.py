@@ -43,7 +43,7 @@ def replace_text(path: Path, text: str) -> list[str]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
+                file.write(text.encode(errors="surrogateescape"))
                 if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
                     warnings += _give(descriptor, owner, path)
                 file.flush()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sacip_tun.config import ConfigError, UnreadableError, files
+from sacip_tun.config import ConfigError, UnreadableError, files, saving
 from sacip_tun.protocol.keys import clamped, to_base64
 
 KEY = to_base64(clamped(bytes([7]) * 32))
@@ -79,6 +79,19 @@ def test_what_is_no_configuration_is_named(tmp_path, directories, content, cause
     error = failure(files.load, str(path), directories)
     assert str(error).startswith(str(path))
     assert cause in str(error)
+
+
+def test_a_comment_may_be_in_another_encoding_and_goes_back_as_it_came(tmp_path, directories):
+    key = to_base64(clamped(bytes(range(32)))).encode()
+    content = b"# caf\xe9\x0c\n[Interface] # \xa7\nPrivateKey = " + key + b" # \xfc\n"
+    path = write(tmp_path / "a.conf", content)
+    path.chmod(0o600)
+    assert files.load(str(path), directories).interface.private_key == clamped(bytes(range(32)))
+    saving.replace_text(path, files.read(path))
+    assert path.read_bytes() == content
+    path.write_bytes(content + b"PostUp = echo caf\xe9\n")
+    error = failure(files.load, str(path), directories)
+    assert "line 4: this line is not text in UTF-8" in str(error)
 
 
 def test_directories_devices_and_loops_are_no_files(tmp_path, directories):
