@@ -16,7 +16,6 @@ from sacip_tun.config import Config, editing
 from sacip_tun.config.saving import alone, replace_text
 from sacip_tun.config.values import allowed_ip, dns, endpoint, keepalive
 from sacip_tun.outcome import Exit, Failure
-from sacip_tun.protocol.keys import NO_PRIVATE_KEY
 
 
 def declare(parser: Parser) -> None:
@@ -54,7 +53,7 @@ def add(hub: Hub, options: Namespace) -> int:
         config, text = hub.read()
         if any(place.name == name for place in editing.places(text)):
             raise Failure(f"there is a peer named {name!r} already", "choose another name")
-        if config.interface.private_key == NO_PRIVATE_KEY:
+        if not config.interface.has_key:
             fix = "write it into the file: the new peer is told the public key that belongs to it"
             raise Failure("there is no PrivateKey in this file", fix)
         peer = NewPeer(name, free_addresses(config, hub.networks()))

@@ -5,7 +5,6 @@ wg-quick. Command line options take the same way in as a file's lines: they are 
 is an option.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from sacip_tun.config import values
 from sacip_tun.config.errors import ConfigError, place_of, placed
 from sacip_tun.config.grammar import Entry, Key, Section, entries_of, row_of
 from sacip_tun.config.model import (
+    SETS_KEY,
     Config,
     InterfaceConfig,
     LeakProtection,
@@ -28,7 +28,6 @@ NAMES = {
     "kill_switch": "KillSwitch",
     "leak_protection": "LeakProtection",
 }
-SETS_KEY = re.compile(r"\bwg\s+set\s+\S+\s.*\bprivate-key\b")
 NO_FULL_TUNNEL = "there is no full tunnel in this file for it to have an effect on"
 HALF = (
     "only IPv{} goes through the tunnel: what is sent by IPv{} leaves this host as before; add {} "

@@ -1,14 +1,18 @@
 """The configuration as frozen values. Secrets are kept out of every repr."""
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
 from sacip_tun.protocol.address import Host
+from sacip_tun.protocol.keys import NO_PRIVATE_KEY
 
 Network = IPv4Network | IPv6Network
 Interface = IPv4Interface | IPv6Interface
+# A command that sets the private key, as wg-quick(8) shows it for PostUp.
+SETS_KEY = re.compile(r"\bwg\s+set\s+\S+\s.*\bprivate-key\b")
 
 
 class Nat(Enum):
@@ -79,7 +83,7 @@ class InterfaceConfig:
 
     name: str
     private_key: bytes = field(repr=False)
-    """NO_PRIVATE_KEY where a PostUp sets it: `wg set %i private-key FILE` (wg-quick(8))."""
+    """NO_PRIVATE_KEY where there is none, or a PostUp sets it."""
     addresses: tuple[Interface, ...] = ()
     listen_port: int = 0
     """UDP port; 0 lets the kernel choose."""
@@ -113,6 +117,11 @@ class InterfaceConfig:
     """DSCP of outer datagrams with inner packets, 0 to 63; None is that of the inner packet."""
     resend_megabytes: int = 4
     """MiB of what was sent to each SACIP peer, kept for a moment to be sent again."""
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a private key."""
+        return self.private_key != NO_PRIVATE_KEY
 
     @property
     def commands(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from sacip_tun.config.model import (
     PeerConfig,
 )
 from sacip_tun.config.values import LOCAL
-from sacip_tun.protocol.keys import NO_PRIVATE_KEY, to_base64
+from sacip_tun.protocol.keys import to_base64
 
 _SALT = os.urandom(32)
 # What holds where a file says nothing.
@@ -75,7 +75,7 @@ def _interface(interface: InterfaceConfig) -> Iterator[Line]:
         yield "ListenPort", interface.listen_port
     if interface.fwmark:
         yield "FwMark", hex(interface.fwmark)
-    if interface.private_key != NO_PRIVATE_KEY:
+    if interface.has_key:
         yield "PrivateKey", to_base64(interface.private_key)
     yield from _ours(interface)
 

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from sacip_tun.config import Config
@@ -23,6 +24,21 @@ Report = Callable[[list[str], Failure | None], None]
 Say = Callable[[dict[str, Any]], None]
 Warn = Callable[[str], None]
 Trace = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asked for an interface, and what is told to whom.
+
+    `report` is called once, when it is up or why it is not. `say` gets every record of the journal,
+    `trace` each step that changes this host. The end of what can be read from `line` tells that
+    nobody wants the interface any more, as long as it is not up.
+    """
+
+    report: Report
+    say: Say
+    trace: Trace
+    line: socket.socket | None = None
 
 
 def start(config: Config, *, foreground: bool, say: Say, warn: Warn, trace: Trace) -> int:
@@ -44,7 +60,7 @@ def _run_here(config: Config, say: Say, warn: Warn, trace: Trace) -> int:
         if failure is not None:
             raise failure
 
-    _run(config, report, say, trace, ServiceManager.of(os.environ))
+    _run(config, Asker(report, say, trace), ServiceManager.of(os.environ))
     return Exit.OK
 
 
@@ -78,22 +94,15 @@ def _run_detached(config: Config, teller: socket.socket, trace: Trace) -> int:
 
         # Nobody supervises a process that left its session.
         manager = ServiceManager()
-        failure = _run(config, report, lambda _record: None, trace, manager, teller)
+        failure = _run(config, Asker(report, lambda _record: None, trace, teller), manager)
         if failure is not None:
             report([], failure)
     return Exit.OK
 
 
-def _run(
-    config: Config,
-    report: Report,
-    say: Say,
-    trace: Trace,
-    manager: ServiceManager,
-    asking: socket.socket | None = None,
-) -> Failure | None:
+def _run(config: Config, asker: Asker, manager: ServiceManager) -> Failure | None:
     with loading():
         # Here and not above: see there. Nothing is loaded later, when packets pass.
         from sacip_tun.daemon.run import run  # noqa: PLC0415 - see above
 
-    return run(config, report, say, trace, manager, asking)
+    return run(config, asker, manager)

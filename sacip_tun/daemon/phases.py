@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Sequence
 
 from sacip_tun.config import Config
+from sacip_tun.config.model import SETS_KEY
 from sacip_tun.daemon.due import Due
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.linux.shell import begun, environment_of
-from sacip_tun.protocol.keys import NO_PRIVATE_KEY
 
 # What a command may say in `down`, in bytes, before the rest is left out.
 MAX_SAID = 16 * 1024
@@ -65,9 +65,8 @@ class Phases:
 
     async def set_key(self) -> None:
         """Run what of PostUp sets the private key: an earlier process took it along."""
-        if self._interface.private_key == NO_PRIVATE_KEY:
-            lines = [line for line in self._interface.post_up if "private-key" in line]
-            await self._run("PostUp", lines)
+        if not self._interface.has_key:
+            await self._run("PostUp", list(filter(SETS_KEY.search, self._interface.post_up)))
 
     async def before_down(self) -> None:
         """Run PreDown, once. Raises CommandFailed, and may be called again then."""

@@ -31,7 +31,6 @@ from sacip_tun.protocol.prefix import Prefix
 from sacip_tun.protocol.settings import PeerSettings
 from sacip_tun.protocol.tunnel import Tunnel
 
-# A private key of zeros is none.
 # Allowed IPs, and peers, that are changed in one turn of the loop: some 0.3 ms.
 PREFIXES_A_TURN, PEERS_A_TURN = 256, 8
 # So many new peers are worth telling the garbage collector, and so many old ones a pause of it: one

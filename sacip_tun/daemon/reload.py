@@ -134,7 +134,7 @@ class Reloader:
     def _change(self, config: Config) -> Change:
         interface = config.interface
         return Change(
-            private_key=interface.private_key if _has_key(config) else None,
+            private_key=interface.private_key if interface.has_key else None,
             listen_port=interface.listen_port,
             peers=list(self._peers(config)),
         )
@@ -177,7 +177,7 @@ class Reloader:
 
     def _difference(self, config: Config) -> list[str]:
         running = self._running()
-        if not _has_key(config):
+        if not config.interface.has_key:  # PostUp has set it, and it stays
             interface = replace(running.interface, private_key=NO_PRIVATE_KEY)
             running = replace(running, interface=interface)
         texts = (text_of(_sorted(c), secrets=False) for c in (running, config))
@@ -190,11 +190,6 @@ class Reloader:
         for field, name in AT_START.items():
             if getattr(running, field) != getattr(config.interface, field):
                 yield name
-
-
-def _has_key(config: Config) -> bool:
-    """Tell whether the file has the private key; else PostUp has set it, and it stays."""
-    return config.interface.private_key != NO_PRIVATE_KEY
 
 
 def _sorted(config: Config) -> Config:

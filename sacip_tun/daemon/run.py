@@ -1,13 +1,12 @@
 """The run of a configured interface: an event loop with one service in it, from up to down."""
 
 import asyncio
-import socket
 
 import uvloop
 
 from sacip_tun.config import Config
 from sacip_tun.daemon.ending import EndedEarlyError
-from sacip_tun.daemon.launch import Report, Say, Trace
+from sacip_tun.daemon.launch import Asker
 from sacip_tun.daemon.service import Service
 from sacip_tun.linux.errors import SetupError
 from sacip_tun.linux.service_manager import ServiceManager
@@ -15,46 +14,31 @@ from sacip_tun.outcome import Exit, Failure
 from sacip_tun.protocol.errors import LocalError
 
 
-def run(
-    config: Config,
-    report: Report,
-    say: Say,
-    trace: Trace,
-    manager: ServiceManager,
-    asking: socket.socket | None = None,
-) -> Failure | None:
+def run(config: Config, asker: Asker, manager: ServiceManager) -> Failure | None:
     """Run an interface until it ends.
 
-    `report` is called once, when it is up or why it is not: except where it was told to end while
-    it came up, which is returned. That is also what it means when `asking` ends until then.
+    Where it was told to end while it came up, that is returned, and nothing was reported.
     """
-    return uvloop.run(_serve(config, report, say, trace, manager, asking))
+    return uvloop.run(_serve(config, asker, manager))
 
 
-async def _serve(
-    config: Config,
-    report: Report,
-    say: Say,
-    trace: Trace,
-    manager: ServiceManager,
-    asking: socket.socket | None,
-) -> Failure | None:
+async def _serve(config: Config, asker: Asker, manager: ServiceManager) -> Failure | None:
     service = Service(config, manager=manager)
-    service.journal.log = say
-    service.quick.trace = trace
+    service.journal.log = asker.say
+    service.quick.trace = asker.trace
     loop = asyncio.get_running_loop()
-    if asking is not None:
-        loop.add_reader(asking, service.stop)
+    if asker.line is not None:
+        loop.add_reader(asker.line, service.stop)
     try:
         async with service.running():
-            if asking is not None:
-                loop.remove_reader(asking)
-            report(service.warnings, None)
+            if asker.line is not None:
+                loop.remove_reader(asker.line)
+            asker.report(service.warnings, None)
             await service.until_stopped()
     except EndedEarlyError as error:
         return Failure(error.cause, error.fix)
     except (SetupError, LocalError, OSError) as error:
-        report([], _explained(error, config.interface.name))
+        asker.report([], _explained(error, config.interface.name))
     return None
 
 

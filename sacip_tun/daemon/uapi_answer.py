@@ -41,7 +41,7 @@ class Answers:
     ) -> Iterator[str]:
         interface = config.interface
         lines = []
-        if any(interface.private_key):
+        if interface.has_key:
             lines.append(f"private_key={interface.private_key.hex()}")
         lines.append(f"listen_port={port}")
         if interface.fwmark:
