@@ -50,6 +50,14 @@ class Attempt:
     def down(self) -> None:
         assert self.host.run([*PROGRAM, "down", self.name], check=False).returncode == 0
 
+    def kill(self) -> None:
+        """End the daemon as it cannot prevent, and wait until it is gone with its interface."""
+        (pid,) = self.host.process_ids()
+        subprocess.run(["kill", "-KILL", str(pid)], check=True)
+        # Its last thread closes the TUN, a moment after the first one is gone.
+        wait_until(lambda: self.name not in self.host.ip("link show"), "the interface stays")
+        wait_until(lambda: not self.host.process_ids(), "it does not end")
+
     def assert_nothing_is_left(self) -> None:
         assert self.name not in self.host.ip("link show")
         assert not (RUN / f"{self.name}.sock").exists()
@@ -92,11 +100,7 @@ def test_a_daemon_that_was_killed_leaves_only_a_socket_that_the_next_up_replaces
     attempt: Attempt,
 ) -> None:
     assert attempt.up().returncode == 0
-    (pid,) = attempt.host.process_ids()
-    subprocess.run(["kill", "-KILL", str(pid)], check=True)
-    # Its last thread closes the TUN, a moment after the first one is gone.
-    wait_until(lambda: attempt.name not in attempt.host.ip("link show"), "the interface stays")
-    wait_until(lambda: not attempt.host.process_ids(), "it does not end")
+    attempt.kill()
     status = attempt.host.run([*PROGRAM, "status", attempt.name], check=False)
     assert (status.returncode, "not running" in status.stderr) == (3, True)
     assert attempt.up().returncode == 0
@@ -108,9 +112,7 @@ def test_what_is_said_of_one_that_was_killed_is_over_with_its_sockets(
     attempt: Attempt, command: str
 ) -> None:
     assert attempt.up().returncode == 0
-    (pid,) = attempt.host.process_ids()
-    subprocess.run(["kill", "-KILL", str(pid)], check=True)
-    wait_until(lambda: attempt.name not in attempt.host.ip("link show"), "the interface stays")
+    attempt.kill()
     sockets = [place / f"{attempt.name}.sock" for place in (RUN, UAPI_DIRECTORY)]
     assert all(path.exists() for path in sockets)
     done = attempt.host.run([*PROGRAM, command, attempt.name], check=False)
